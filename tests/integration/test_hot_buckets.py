@@ -1,6 +1,7 @@
 """Hot folders in buckets, on SeaweedFS: a batch is cut off at its changing requests, and each object ends exactly once."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from batchseal.entries.looks import Looks
 from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
 from batchseal.payloads.bucket_requests import BucketRequests
-from batchseal.payloads.objects import Objects
+from batchseal.payloads.objects import Objects, Stored
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import load_settings
 from batchseal.settings.payload_stores import ObjectAddress
@@ -246,6 +247,41 @@ def test_a_list_that_comes_back_after_its_batch_has_ended_is_removed(
     place.close()
 
 
+def test_a_batch_whose_removal_is_cut_off_is_not_published_again(
+    made: Callable[..., Prefixes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes, service = made(), SigningDouble()
+    remove, is_away = BucketBatch.remove, iter([True])
+
+    def removed_later(self: BucketBatch) -> None:
+        if next(is_away, False):
+            self.input.delete([one.key for page in self.input.pages(f"{self.place}/notes") for one in page])
+            raise OSError(errno.EAGAIN, "the store is away now", self.input.said)
+        remove(self)
+
+    monkeypatch.setattr(BucketBatch, "remove", removed_later)
+    asyncio.run(start(prefixes, service, tmp_path))
+    assert next(is_away, None) is None
+    judge(prefixes, service)
+
+
+def test_a_name_that_was_looked_at_while_the_store_went_away_is_free_again(
+    made: Callable[..., Prefixes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefixes, service = made(), SigningDouble()
+    look_at, is_away = Prefix.look_at, iter([True])
+
+    def looked_at_later(self: Prefix, key: str) -> Stored | None:
+        if key == "nota 100% ç+&#?.xml" and next(is_away, False):
+            raise OSError(errno.EAGAIN, "the store is away now", self.said)
+        return look_at(self, key)
+
+    monkeypatch.setattr(Prefix, "look_at", looked_at_later)
+    asyncio.run(start(prefixes, service, tmp_path))
+    assert next(is_away, None) is None
+    judge(prefixes, service)
+
+
 def test_a_store_that_is_away_loses_nothing(made: Callable[..., Prefixes], proxy: StoreProxy, tmp_path: Path) -> None:
     prefixes, service = made(), SigningDouble()
 
@@ -265,6 +301,28 @@ def test_a_store_that_is_away_loses_nothing(made: Callable[..., Prefixes], proxy
 
     asyncio.run(run())
     judge(prefixes, service)
+
+
+def test_an_object_that_is_deleted_before_it_is_listed_holds_nobody_up(
+    made: Callable[..., Prefixes], tmp_path: Path
+) -> None:
+    prefixes, service = made({"a.pdf": b"%PDF- one", "b.pdf": b"%PDF- longer"}), SigningDouble()
+
+    async def run() -> None:
+        place = opened(prefixes, tmp_path)
+        context = context_of(place, prefixes, service)
+        # Something of this length was published, so the object is read before it is listed.
+        context.published.add([(len(b"%PDF- one"), bytes(16))])
+        batch = looked(place)
+        prefixes.input.delete(["a.pdf"])
+        async with asyncio.timeout(30):
+            assert await BatchRun(context, batch).run()
+        context.threads.close()
+        place.close()
+
+    asyncio.run(run())
+    assert contents(prefixes.input) == {}
+    assert contents(prefixes.output) == {"b.pdf": b"%PDF- longer signed"}
 
 
 def test_large_objects_are_sent_in_parts_and_read_back(made: Callable[..., Prefixes], tmp_path: Path) -> None:

@@ -231,6 +231,25 @@ def test_days_told(left: float, told: int | None) -> None:
     assert days_told(CertificateEnd("A", "c", b"", "", now + timedelta(days=left)), now) == told
 
 
+async def test_what_could_not_be_sent_for_long_is_given_up(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """All of it, however many events wait for a receiver that is away. What is sent just now, or once more, stays."""
+    store, table = await opened(connect_store, "A")
+    for _ in range(4):
+        await end(store, ME)
+    await sees_all_rows.execute(
+        "UPDATE webhook_events SET occurred_at = now() - interval '8 days', next_try_at = now() - interval '8 days'"
+    )
+    (sent_now,) = await table.claim({"A": 1}, 1, 60)
+    again, *_ = [one for one in await table.events() if one.id != sent_now.id]
+    assert await table.redeliver(ids=[again.id]) == 1
+    assert await table.give_up_old(9 * 86_400) == 0
+    assert await table.give_up_old(7 * 86_400) == 2
+    waiting = {one.id for one in await table.events() if one.state is EventState.TO_SEND}
+    assert waiting == {sent_now.id, again.id}
+
+
 async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:
     store, table = await opened(connect_store, "A")
     for _ in range(3):
@@ -242,3 +261,19 @@ async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asy
         )
     assert await table.drop(86_400) == 1
     assert {one.state for one in await table.events()} == {EventState.GIVEN_UP, EventState.TO_SEND}
+
+
+async def test_what_was_told_of_a_certificate_is_not_told_again_after_old_events_are_dropped(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    _, table = await opened(connect_store, "A")
+    for days, left in ((30, 1), (400, 0)):
+        await table.add("A", EventKind.CREDENTIAL_EXPIRING, "seal 60", "{}")
+        await sees_all_rows.execute(
+            "UPDATE webhook_events SET state = 2, ended_at = now() - $1 * interval '1 day',"
+            " occurred_at = now() - $1 * interval '1 day'",
+            days,
+        )
+        await table.drop(86_400)
+        assert len(await table.events()) == left
+        assert await table.add("A", EventKind.CREDENTIAL_EXPIRING, "seal 60", "{}") is (not left)

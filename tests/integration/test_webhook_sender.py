@@ -14,7 +14,7 @@ from tests.support.webhooks import QUICK, end, keep, sending, webhook_at, webhoo
 from batchseal.notify.schedule import Schedule
 from batchseal.notify.sender import SenderPace
 from batchseal.store import Store
-from batchseal.store.webhooks import EventState, WebhookTable
+from batchseal.store.webhooks import EventState, Tried, WebhookTable
 from batchseal.system.backoff import Backoff
 
 Connect = Callable[..., Awaitable[Store]]
@@ -105,6 +105,16 @@ async def test_another_address_has_room_although_the_one_before_hangs(connect_st
             await keep(table, webhooks_of(other))
             sender.set_webhooks(webhooks_of(other))
             await eventually(lambda: len(other.taken) == 10)
+
+
+async def test_a_webhook_that_was_taken_away_is_no_problem_any_more(connect_store: Connect) -> None:
+    with WebhookReceiver(lambda number: FAIL) as receiver:
+        _, table = await opened(connect_store, receiver)
+        async with sending(table, webhooks_of(receiver)) as sender:
+            await eventually(lambda: sender.counts.problems)
+            sender.set_webhooks({})
+            assert sender.counts.problems == {}
+        assert sender.counts.problems == {}, "a delivery that was under way says nothing of it either"
 
 
 async def test_a_redirect_is_not_followed(connect_store: Connect) -> None:
@@ -205,6 +215,16 @@ async def test_a_sender_that_stops_gives_back_what_it_was_sending(connect_store:
         async with sending(table, webhooks_of(receiver)):
             await eventually(lambda: receiver.under_way == 3)
         assert len(await table.claim({"A": 8}, 10, 3600)) == 3
+
+
+async def test_a_try_that_is_noted_twice_counts_once(connect_store: Connect) -> None:
+    """Whoever was cancelled while it wrote does not know whether that was committed, and writes it again."""
+    with WebhookReceiver() as receiver:
+        _, table = await opened(connect_store, receiver)
+        (event,) = await table.claim({"A": 1}, 1, 60)
+        for _ in range(2):
+            await table.note([Tried(event, EventState.TO_SEND, 60.0, 500, "it answered 500")])
+        assert (await table.events())[0].tries == 1
 
 
 async def test_two_senders_do_not_send_the_same_event_at_once(connect_store: Connect) -> None:

@@ -14,7 +14,8 @@ from tests.support.webhooks import end
 
 from batchseal.commands import webhooks
 from batchseal.errors import ConfigurationError
-from batchseal.notify.duty import WebhookDuty
+from batchseal.notify.duty import WebhookDuty, receivers_of
+from batchseal.notify.receivers import Receivers
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings, load_settings
 from batchseal.store import Store
@@ -85,6 +86,23 @@ async def test_the_duty_sends_and_says_what_it_did(house: House) -> None:
         await run_while(house, duty, is_done)
         assert receiver.operations() == {row.id for row in rows}
         assert duty.numbers() == {} and duty.remarks() == []  # it has stopped
+
+
+async def test_what_could_not_begin_begins_at_a_later_look(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_away = iter([True, True])
+
+    def receivers_later(settings: Settings) -> Receivers:
+        if next(is_away, False):
+            raise ConfigurationError("--ca-bundle: it cannot be read now")
+        return receivers_of(settings)
+
+    monkeypatch.setattr("batchseal.notify.duty.receivers_of", receivers_later)
+    with WebhookReceiver() as receiver:
+        write(house.folder, receiver.url)
+        duty = house.duty()
+        await duty.begin()
+        await end(house.store, ME)
+        await run_while(house, duty, lambda: len(receiver.taken) == 1)
 
 
 async def test_without_webhooks_it_does_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,6 +213,27 @@ def test_backup_and_output_may_be_other_mounts(
     assert times > (folders.backup / "kept.pdf").stat().st_mtime_ns == 1_000_000_000
 
 
+def test_names_are_durable_before_what_relies_on_them(
+    place: Callable[[str], Folders], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those of folders that hold nothing but folders: a file system may lose any name whose folder was not fsynced."""
+    folders, fsync, synced = place("synced"), os.fsync, list[str]()
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    batch = claim(folders)
+    files_of, private = folders.input / ".batchseal" / str(batch.id), folders.output / ".batchseal"
+    assert {str(files_of / "files" / one) for one in ("", "2026", "2026/11")} <= set(synced)
+    assert synced.index(str(files_of / "files" / "2026" / "11")) < synced.index(str(folders.input / "2026" / "11"))
+    asyncio.run(start(folders, SigningDouble()))
+    first_note = synced.index(str(files_of / "notes"))
+    assert {str(private), str(private / str(batch.id)), str(folders.output)} <= set(synced[:first_note])
+    assert str(folders.output / "2026") in synced[first_note:]
+
+
 def test_existing_names_are_never_overwritten(place: Callable[[str], Folders]) -> None:
     folders, service = place("names"), SigningDouble()
     for folder in (folders.output, folders.backup):
@@ -264,7 +285,11 @@ def test_what_was_signed_in_this_folder_is_not_signed_again(place: Callable[[str
     output = below(folders.output)
     assert output["new.pdf"] == b"%PDF- as long as x signed"
     for name in before:
-        assert b"is a result of this hot folder" in output[f"again/{name}.txt"]
+        if name.endswith(".txt"):
+            assert f"again/{name}.txt" not in output, "a text about a text would come back too"
+        else:
+            assert b"is a result of this hot folder" in output[f"again/{name}.txt"]
+        assert f"again/{name}" in below(folders.backup)
     days = folders.input / ".batchseal" / "published"
     (today,) = days.iterdir()
     with opened(folders.input) as root:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from harness.xml_invoices import xml_invoice
 
 from batchseal.entries import content, files, naming
 from batchseal.entries.content import Content, FileSource, judge, type_of
-from batchseal.entries.files import opened, opened_below, rename_new, walk
+from batchseal.entries.files import Seen, opened, opened_below, rename_new, walk
+from batchseal.entries.publishing import Folder
+from batchseal.entries.retention import prune
 from batchseal.operation import ContentType
 
 PDF, XML, OTHER = ContentType.PDF, ContentType.APPLICATION_XML, ContentType.OTHER
@@ -44,6 +46,17 @@ def test_names_stay_within_what_linux_takes(stem: str) -> None:
         os.fsencode(one).decode("utf-8", "surrogateescape")
     assert naming.with_suffix(name, ".p7m").endswith(".p7m")
     assert naming.failure_name("f.pdf", "error-{name}.log") == "error-f.pdf.log"
+    assert naming.is_failure_name("error-f (7).log", "error-{name}.log")
+    assert not naming.is_failure_name("f.pdf", "{name}.txt")
+
+
+def test_a_path_stays_within_what_a_key_may_have() -> None:
+    assert naming.within("2026/11", "fatura.pdf", 1000) == ("2026/11", "fatura.pdf")
+    for folder, name, kept in (("é" * 200, "x" * 700 + ".pdf", True), ("f" * 950, "x" * 70 + ".pdf", False)):
+        found, short = naming.within(folder, name, 1000)
+        assert found == (folder if kept else "") and short.endswith("x.pdf")
+        for _, one in zip(range(3), naming.candidates(short, "9" * 19), strict=False):
+            assert len(os.fsencode(f"{found}/{one}")) <= 1000
 
 
 def test_what_is_shown_of_a_path_can_be_stored() -> None:
@@ -82,6 +95,17 @@ def test_a_rename_replaces_nothing(known: str, folder: int, tmp_path: Path, monk
     assert sorted(os.listdir(folder)) == ["old", "other"]
 
 
+def test_a_rename_by_a_second_name_goes_on_where_it_was_cut_off(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "rename_by_kernel", lambda *_: errno.EINVAL)
+    (tmp_path / "draft").write_text("result")
+    (tmp_path / "named").hardlink_to(tmp_path / "draft")
+    rename_new(folder, "draft", folder, "named")
+    assert os.listdir(folder) == ["named"]
+    assert (tmp_path / "named").read_text() == "result"
+
+
 def test_no_link_is_followed(folder: int, tmp_path: Path) -> None:
     (tmp_path / "real" / "deep").mkdir(parents=True)
     (tmp_path / "real" / "deep" / "a.pdf").write_text("a")
@@ -94,6 +118,33 @@ def test_no_link_is_followed(folder: int, tmp_path: Path) -> None:
     assert files.look_at(folder, "b.pdf") is None
     assert files.look_at(folder, "link/deep/a.pdf") is None
     assert files.look_at(folder, "real/deep/a.pdf") is not None
+
+
+@pytest.mark.parametrize("path", ["../outside", "inside/../../outside", "inside/./deep", ".."])
+def test_no_path_leads_out(path: str, tmp_path: Path) -> None:
+    for name in ("outside", "folder/inside/deep"):
+        (tmp_path / name).mkdir(parents=True)
+    with opened(tmp_path / "folder") as folder, pytest.raises(OSError, match="leads out"), opened_below(folder, path):
+        pass
+
+
+def test_an_old_file_that_was_replaced_meanwhile_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.pdf").write_text("old")
+    (tmp_path / "b.pdf").write_text("old")
+    found = walk
+
+    def replaced(root: int, is_ignored: Callable[[str], bool]) -> list[Seen]:
+        every = list(found(root, is_ignored))
+        (tmp_path / "new").write_text("new, and longer")
+        (tmp_path / "new").rename(tmp_path / "a.pdf")
+        return every
+
+    monkeypatch.setattr(files, "walk", replaced)
+    in_a_week = (tmp_path / "a.pdf").stat().st_ctime + 7 * 86_400
+    assert prune(Folder(tmp_path, 0o664), 3, in_a_week) == 1
+    assert os.listdir(tmp_path) == ["a.pdf"]
 
 
 # --- content ------------------------------------------------------------------------------------------------------------

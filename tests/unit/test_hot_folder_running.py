@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,9 +18,12 @@ from harness.waiting import eventually, turns
 from tests.support.hot_folders import SigningDouble
 
 from batchseal.entries.asked import Asking
+from batchseal.entries.claims import Batch
 from batchseal.entries.context import Context, Counts
+from batchseal.entries.files import Seen, opened
 from batchseal.entries.folder_place import FolderPlace
-from batchseal.entries.hot_folder import HotFolder, Rules
+from batchseal.entries.hot_folder import Due, HotFolder, Rules
+from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.threads import Threads
 from batchseal.errors import PayloadUnavailable
@@ -50,7 +54,11 @@ def folders(tmp_path: Path) -> Folders:
 
 @asynccontextmanager
 async def running(
-    folders: Folders, service: Any, rules: Rules = RULES, is_ours: Callable[[], bool] = lambda: True
+    folders: Folders,
+    service: Any,
+    rules: Rules = RULES,
+    is_ours: Callable[[], bool] = lambda: True,
+    due: Due | None = None,
 ) -> AsyncIterator[HotFolder]:
     context = Context(
         client_service=CLIENT,
@@ -64,7 +72,7 @@ async def running(
         counts=Counts(),
         again=Backoff(0.02, 0.05),
     )
-    folder = HotFolder(context, rules, uuid4())
+    folder = HotFolder(context, rules, uuid4(), due=due)
     task = asyncio.create_task(folder.run())
     try:
         yield folder
@@ -109,6 +117,26 @@ async def test_without_the_lease_nothing_is_touched(folders: Folders) -> None:
         await eventually(lambda: "a.bin.p7m" in below(folders.output))
 
 
+async def test_nothing_is_looked_at_before_it_is_known_what_was_published(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, is_away = Published.load, iter([True])
+
+    def load_later(self: Published, root: int) -> None:
+        if next(is_away, False):
+            raise OSError(errno.EIO, "not now")
+        load(self, root)
+
+    with opened(folders.input) as root:
+        Published().keep(root, [(len(b"result"), hashlib.sha256(b"result").digest()[:16])])
+    monkeypatch.setattr(Published, "load", load_later)
+    service = SigningDouble()
+    async with running(folders, service):
+        put(folders, "back.bin", b"result")
+        await eventually(lambda: "back.bin.txt" in below(folders.output))
+    assert service.operations == {}
+
+
 async def test_while_results_cannot_be_put_down_files_stay_where_they_are(folders: Folders) -> None:
     service, away = SigningDouble(), folders.output.with_name("away")
     async with running(folders, service) as folder:
@@ -122,6 +150,46 @@ async def test_while_results_cannot_be_put_down_files_stay_where_they_are(folder
         await eventually(lambda: len(below(folders.output)) == 2)
         await eventually(lambda: not folder.context.counts.stalled)
     assert service.signed_contents() == [b"first", b"second"]
+
+
+async def test_a_folder_that_cannot_be_listed_for_a_moment_is_listed_a_moment_later(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, is_away = Batch.claimed_files, iter([True])
+
+    def listed_later(self: Batch) -> list[Seen]:
+        if next(is_away, False):
+            raise OSError(errno.EIO, "Input/output error", 7)  # as os.scandir(7) does
+        return listed(self)
+
+    monkeypatch.setattr(Batch, "claimed_files", listed_later)
+    async with running(folders, SigningDouble()):
+        put(folders, "a.bin", b"a")
+        await eventually(lambda: "a.bin.p7m" in below(folders.output), 10)
+
+
+async def test_a_time_that_comes_while_results_cannot_be_put_down_counts_afterwards(folders: Folders) -> None:
+    rules = replace(RULES, threshold=1, flush=0, cron=cron.parse("0 0 3 * * *"))
+    clock, asked = [0.0], 0
+    due, away = Due(rules, lambda: clock[0]), folders.output.with_name("away")
+
+    def is_ours() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    async with running(folders, SigningDouble(), rules, is_ours, due) as folder:
+        folders.output.rename(away)
+        put(folders, "first.bin", b"first")
+        await eventually(lambda: folder.waiting == 1)
+        clock[0] = 86_400.0
+        await eventually(lambda: folder.context.counts.stalled and folder.waiting == 0)
+        put(folders, "second.bin", b"second")
+        await eventually(lambda: folder.waiting == 1)
+        clock[0], before = 2 * 86_400.0, asked  # the time of the next day
+        await eventually(lambda: asked > before + 100)  # each look asks, and so does each try of the batch
+        away.rename(folders.output)
+        await eventually(lambda: len(below(folders.output)) == 2)
 
 
 async def test_what_was_cut_off_by_a_stop_goes_on(folders: Folders) -> None:

@@ -11,12 +11,14 @@ from standardwebhooks import Webhook as PublicWebhook
 
 from batchseal.commands.check import unusable_webhooks
 from batchseal.errors import ConfigurationError
-from batchseal.notify.receivers import problem_of_status, retry_after_seconds
+from batchseal.notify.receivers import MAX_CONNECTIONS, Receivers, problem_of_status, retry_after_seconds
 from batchseal.notify.schedule import MOST_SECONDS, Schedule
+from batchseal.notify.sender import DEFAULT_PACE
 from batchseal.notify.signing import signed_headers
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import load_settings
 from batchseal.settings.webhooks import Webhook, read_key, refusal_of
+from batchseal.upstream.transport import Route
 
 SECRET = "whsec_" + b64encode(bytes(range(32))).decode()
 OTHER = "whsec_" + b64encode(bytes(24)).decode()
@@ -158,3 +160,15 @@ def test_the_public_library_knows_our_signatures() -> None:
 @pytest.mark.parametrize(("status", "said"), [(204, ""), (302, "a redirect"), (400, "400"), (500, "500")])
 def test_statuses(status: int, said: str) -> None:
     assert said in problem_of_status(status) and bool(problem_of_status(status)) == (status != 204)
+
+
+def test_no_delivery_waits_for_the_connection_of_another_one() -> None:
+    assert MAX_CONNECTIONS >= DEFAULT_PACE.at_once
+
+
+async def test_certificate_authorities_that_cannot_be_read_are_why_an_event_was_not_delivered(tmp_path: Path) -> None:
+    route = Route(ca_bundle=str(tmp_path / "missing.pem"))
+    receivers = Receivers(route, hosts="erp.example", allow_http=False, timeout_seconds=1)
+    answer = await receivers.post(Webhook("https://erp.example/hook", (bytes(24),)), b"{}", {})
+    assert answer.status == 0 and "--ca-bundle" in answer.problem
+    await receivers.close()

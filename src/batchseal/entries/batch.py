@@ -20,7 +20,7 @@ from batchseal.entries.context import Context
 from batchseal.entries.files import Seen
 from batchseal.entries.interface import BatchFiles
 from batchseal.entries.naming import shown
-from batchseal.entries.results import Publishing
+from batchseal.entries.results import OWN_RESULT, Publishing
 from batchseal.errors import (
     ApiError,
     BatchsealError,
@@ -37,7 +37,6 @@ from batchseal.store.rows import DocumentRow, OperationRow
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
-OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -56,8 +55,8 @@ class BatchRun:
         try:
             while True:
                 try:
-                    await self._try()
-                    return True
+                    if await self._try():
+                        return True
                 except LeaseLost:
                     return True
                 except PayloadUnavailable as problem:
@@ -75,7 +74,8 @@ class BatchRun:
         cause = (
             problem.cause
             if isinstance(problem, BatchsealError)
-            else ": ".join(filter(None, (problem.filename, problem.strerror)))
+            # What is done with an open folder has its number in the place of a name.
+            else ": ".join(part for part in (problem.filename, problem.strerror) if isinstance(part, str))
         )
         if self._failures == 1 or self._failures % 20 == 0:
             log.warning(
@@ -89,7 +89,8 @@ class BatchRun:
         again = self._context.again
         return max(again.pause_seconds(self._failures), min(asked or 0, again.longest_seconds))
 
-    async def _try(self) -> None:
+    async def _try(self) -> bool:
+        """False if a file has changed, and the list with it, so that all of it is to be done anew."""
         batch = await self._context.threads.run(partial(self._context.place.batch, self.id))
         try:
             claimed = await self._context.threads.run(batch.read_list)
@@ -100,8 +101,8 @@ class BatchRun:
             expired = False
             if handed := [one for one in claimed if not one.refusal]:
                 operation = await self._operation(batch, claimed, handed)
-                if operation is None:  # a file has changed, and the list with it
-                    return await self._try()
+                if operation is None:
+                    return False
                 try:
                     operation, documents = await self._end_of(operation)
                 except ResultExpired:
@@ -112,6 +113,7 @@ class BatchRun:
             self._context.counts.stalled.discard(self.id)
             if operation is not None and not expired:
                 await self._context.service.fetched(self._context.caller, operation.id)
+            return True
         finally:
             batch.close()
 
@@ -124,12 +126,15 @@ class BatchRun:
             try:
                 type_, is_result = self._judged(batch, file)
                 refusal = OWN_RESULT if is_result else self._context.asking.refusal(file.path, type_, file.size)
+            except FileNotFoundError:
+                continue  # whoever has brought it has taken it away again
             except OSError as problem:
                 if problem.errno not in UNREADABLE:
                     raise
                 type_, refusal = ContentType.OTHER, f"the file cannot be read: {problem.strerror}"
             claimed.append(Claimed(file.path, file.size, file.modified_ns, type_, refusal))
         if claimed:
+            self._require_lease()
             batch.write_list(claimed)
         return claimed
 
@@ -154,8 +159,7 @@ class BatchRun:
             return (await context.service.status(context.caller, batch.reference))[0]
         except NotFound:
             pass
-        if not context.is_ours():
-            raise LeaseLost("another instance works on this folder now")
+        self._require_lease()
         if doubles := await context.threads.run(batch.doubles):
             await context.threads.run(partial(self._give_back, batch, claimed, doubles))
             return None
@@ -177,12 +181,21 @@ class BatchRun:
             return None
 
     def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
-        """Takes files out of the list that have changed since. They are not part of an operation yet."""
+        """Takes files out of the list that have changed since. They are not part of an operation yet.
+
+        For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then the
+        list is not its own any more.
+        """
+        self._require_lease()
         if left := [one for one in claimed if one.path not in paths]:
             batch.write_list(left)
         batch.give_back([path for path in paths if batch.holds(path)])
         if not left:
             batch.remove()
+
+    def _require_lease(self) -> None:
+        if not self._context.is_ours():
+            raise LeaseLost("another instance works on this folder now")
 
     async def _documents(
         self, batch: BatchFiles, handed: Sequence[Claimed], memory: UploadMemory

@@ -10,6 +10,7 @@ BATCH is a UUID, and with `hot-folder-` before it the external reference of the 
 import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, astuple, dataclass
@@ -101,6 +102,10 @@ class Batch:
                 opened_below(self.root, self._files_below(folder), make_private) as target,
             ):
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                if not stat.S_ISREG(os.stat(name, dir_fd=target, follow_symlinks=False).st_mode):
+                    # Somebody put a link or a folder in its place just now. No list would name it, and it would stay here.
+                    files.rename_new(target, name, source, name)
+                    return False
         except OSError as problem:
             # It went away, somebody put a link in the place of its folder, or it is another mount.
             if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
@@ -118,11 +123,9 @@ class Batch:
 
     def _sync_claims(self, folders: set[str]) -> None:
         """A claim that a power cut undoes after its operation is registered would have the file signed twice."""
-        for folder in folders:
-            for place in (folder, self._files_below(folder)):
-                with suppress(FileNotFoundError), opened_below(self.root, place) as descriptor:
-                    files.sync_folder(descriptor)
-        for place in ("", PRIVATE, self.place):
+        made = {place for folder in folders for place in files.with_those_above(self._files_below(folder))}
+        # The new names first: a file must not be without any.
+        for place in dict.fromkeys((*(made - {""}), self.place, PRIVATE, *folders, "")):
             with suppress(FileNotFoundError), opened_below(self.root, place) as descriptor:
                 files.sync_folder(descriptor)
 
@@ -224,6 +227,17 @@ class Batch:
                     with suppress(FileExistsError):
                         files.rename_new(source, name, target, candidate)
                         break
+                else:
+                    raise FileExistsError(errno.EEXIST, "every name that was tried is taken", path)
+
+    def _give_back_unlisted(self) -> None:
+        """Puts files back that lie here and are not on the list.
+
+        Such a file is there if the process ended between the two steps of giving it back, or if an instance that had lost its
+        lease went on claiming.
+        """
+        listed = {one.path for one in self.read_list() or ()}
+        self.give_back([one.path for one in self.claimed_files() if one.path not in listed])
 
     # --- the list -----------------------------------------------------------------------------------------------------
 
@@ -260,6 +274,7 @@ class Batch:
 
     def remove(self) -> None:
         """Removes the folder of a batch that holds no original any more; the list goes last but for the folder."""
+        self._give_back_unlisted()
         with suppress(FileNotFoundError), opened_below(self.root, self.place) as folder:
             files.remove_empty_folders(folder, FILES)
             for name in (NOTES, f"{LIST}.draft", LIST):

@@ -16,6 +16,8 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe must not wait for its other end.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# No name of a file below a folder.
+OUTWARD = (".", "..")
 # Deeper folders are left alone.
 MOST_DEPTH = 64
 RENAME_NOREPLACE = 1  # linux/fs.h
@@ -61,12 +63,26 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
+def with_those_above(folder: str) -> Iterator[str]:
+    """The relative path of a folder, and those of the folders above it, the root folder with its empty path last."""
+    while folder:
+        yield folder
+        folder = split(folder)[0]
+    yield ""
+
+
 @contextmanager
 def opened_below(root: int, folder: str, make: Callable[[int, str], None] | None = None) -> Iterator[int]:
-    """Opens the folder with this relative path. `make` makes one that is missing, given the folder above it and its name."""
+    """Opens the folder with this relative path. `make` makes one that is missing, given the folder above it and its name.
+
+    Raises OSError (EINVAL) for a path that leads out. Paths are read from lists and notes too, and whoever may write to an input
+    folder can put a folder of their own in the place of the one that has these.
+    """
     descriptor = os.dup(root)
     try:
         for name in filter(None, folder.split("/")):
+            if name in OUTWARD:
+                raise OSError(errno.EINVAL, "the path leads out of its folder", folder)
             below = _open_folder(descriptor, name, make)
             os.close(descriptor)
             descriptor = below
@@ -154,14 +170,24 @@ def rename_new(source: int, name: str, target: int, new_name: str) -> None:
         raise OSError(problem, os.strerror(problem), new_name)
     try:
         os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        # The process may have ended before the first name was removed, or the answer of a server was lost.
+        if not _are_one(source, name, target, new_name):
+            raise
     except OSError as refused:
         if refused.errno not in (*CANNOT, errno.EMLINK):
             raise
-    else:
-        os.unlink(name, dir_fd=source)
+        os.close(os.open(new_name, NEW, 0o600, dir_fd=target))
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
         return
-    os.close(os.open(new_name, NEW, 0o600, dir_fd=target))
-    os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    os.unlink(name, dir_fd=source)
+
+
+def _are_one(source: int, name: str, target: int, new_name: str) -> bool:
+    """Whether these are two names of one file."""
+    one = os.stat(name, dir_fd=source, follow_symlinks=False)
+    other = os.stat(new_name, dir_fd=target, follow_symlinks=False)
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def sync_folder(descriptor: int) -> None:

@@ -27,11 +27,13 @@ class FolderPlace:
         self.output = output
         self.backup = backup
         mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
+        self._identity: UUID | None = None  # as it was found first
         self._is_local = mounts.table.get(mounts.point_of(input), ("", None))[0] in LOCAL_SYSTEMS
 
     def identity(self) -> UUID:
         with opened(self.said) as root:
-            return leases.identity(root)
+            self._identity = leases.identity(root)
+            return self._identity
 
     def load_published(self, published: Published) -> None:
         with opened(self.said) as root:
@@ -57,7 +59,8 @@ class FolderPlace:
 
     def claim(self, ready: Sequence[Ready]) -> UUID:
         with opened(self.said) as root:
-            leases.identity(root)  # where somebody has removed our folder, the one of the batch lies in a new one
+            # Where somebody has removed our folder, the one of the batch lies in a new one, which is leased under the same name.
+            leases.identity(root, self._identity)
             return Batch.claim(root, ready).id
 
     def release(self, batch: UUID) -> None:

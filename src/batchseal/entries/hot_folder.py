@@ -113,10 +113,11 @@ class HotFolder:
             while True:
                 pause = self._rules.look
                 try:
-                    had, self._has = self._has, self.context.is_ours()
-                    if self._has and not had:  # another instance may have published something meanwhile
+                    has = self.context.is_ours()
+                    if has and not self._has:  # another instance may have published something meanwhile
                         await self.context.threads.run(self._load_published)
-                    if self._has:
+                    self._has = has  # not before: nothing is looked at until what was published is known
+                    if has:
                         await self._look()
                     failures, self.is_stalled = 0, False
                 except OSError as problem:
@@ -146,8 +147,9 @@ class HotFolder:
         self.waiting = len(ready)
         self._say_unreadable()
         oldest = max((time.monotonic() - one.came_at for one in ready), default=0.0)
-        # While results cannot be put down, the files stay where whoever has brought them sees them.
-        if self._due.is_due(len(ready), oldest) and not self.context.counts.stalled:
+        # While results cannot be put down, the files stay where whoever has brought them sees them. A time of the cron expression
+        # that comes meanwhile counts afterwards.
+        if not self.context.counts.stalled and self._due.is_due(len(ready), oldest):
             for part in parts(ready, self._rules.threshold):
                 await self._claim(part)
         await self._prune()

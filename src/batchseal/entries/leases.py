@@ -22,8 +22,16 @@ ID = "id"
 MARGIN_SECONDS = 3.0
 
 
-def identity(root: int) -> UUID:
-    """The identity of an open input folder, which is made where it is missing. Blocking. Raises OSError."""
+def now_seconds() -> float:
+    """The time since the start of the machine. It goes on while the machine is suspended, as the leases in the database do."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def identity(root: int, known: UUID | None = None) -> UUID:
+    """The identity of an open input folder, which is made where it is missing: `known` once more, or a new one.
+
+    Blocking. Raises OSError.
+    """
     with opened_below(root, PRIVATE, make_private) as folder:
         while True:
             with suppress(FileNotFoundError, ValueError), opened(ID, FILE, folder) as descriptor:
@@ -31,7 +39,7 @@ def identity(root: int) -> UUID:
             draft = f"{ID}.{uuid4()}"
             descriptor = os.open(draft, files.NEW, 0o600, dir_fd=folder)
             try:
-                files.write_all(descriptor, f"{uuid4()}\n".encode("ascii"))
+                files.write_all(descriptor, f"{known or uuid4()}\n".encode("ascii"))
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -48,7 +56,7 @@ def identity(root: int) -> UUID:
 class FolderLeases:
     """The leases of this instance."""
 
-    def __init__(self, turns: Turns, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, turns: Turns, clock: Callable[[], float] = now_seconds) -> None:
         self._turns = turns
         self._clock = clock
         self._until: dict[UUID, float] = {}

@@ -11,6 +11,8 @@ MOST_NAME_BYTES = 255
 # A longer ending is no extension.
 MOST_EXTENSION_BYTES = 16
 MOST_TRIES = 1_000
+# What ` (ID-999)` takes with the largest ID, and what a name is to have at least.
+MARK_BYTES, LEAST_NAME_BYTES = 32, 64
 # What file systems of other operating systems do not take in a name.
 FOREIGN = re.compile(r'[\x00-\x1f\x7f"*:<>?\\|\udc80-\udcff]')
 
@@ -26,6 +28,12 @@ def failure_name(name: str, pattern: str) -> str:
     return before + shortened(name, MOST_NAME_BYTES - len(os.fsencode(before + after))) + after
 
 
+def is_failure_name(name: str, pattern: str) -> bool:
+    """Whether a file may be such a text, by its name. A mark before the extension does not matter."""
+    before, after = pattern.split("{name}")
+    return name.startswith(before) and name.endswith(after)
+
+
 def candidates(name: str, mark: str) -> Iterator[str]:
     """The name, and what it becomes where it is taken: `fatura.pdf`, `fatura (7498).pdf`, `fatura (7498-2).pdf`."""
     yield name
@@ -34,6 +42,22 @@ def candidates(name: str, mark: str) -> Iterator[str]:
         between = f" ({mark})" if number == 1 else f" ({mark}-{number})"
         room = MOST_NAME_BYTES - len(os.fsencode(between + extension))
         yield shortened(stem, room) + between + extension
+
+
+def within(folder: str, name: str, most_bytes: int) -> tuple[str, str]:
+    """A folder and a name in it whose path has at most so many bytes, also with a mark.
+
+    The name becomes shorter where that is enough. Else there is no folder.
+    """
+    name_bytes, room = len(os.fsencode(name)), most_bytes - MARK_BYTES
+    if folder and (left := room - len(os.fsencode(folder)) - 1) >= min(name_bytes, LEAST_NAME_BYTES):
+        room = left
+    else:
+        folder = ""
+    if name_bytes > room:
+        stem, extension = parts(name)
+        name = shortened(stem, room - len(os.fsencode(extension))) + extension
+    return folder, name
 
 
 def parts(name: str) -> tuple[str, str]:

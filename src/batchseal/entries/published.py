@@ -11,6 +11,7 @@ A digest is noted with its draft (`claims.py`), and stays there until it is in t
 import hashlib
 import os
 import struct
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -25,16 +26,17 @@ DAYS = 7
 RECORD = struct.Struct("<Q16s")
 # About 20 MB of memory. Beyond that the older ones are forgotten first.
 MOST_RECORDS = 200_000
-BLOCK_BYTES = 1 << 20
+MOST_BYTES = MOST_RECORDS * RECORD.size
 
 # The length of a result, and half of its digest.
 Result = tuple[int, bytes]
 
 
 class Published:
-    """Of one folder. `load`, `has` and `keep` block."""
+    """Of one folder. `load`, `has` and `keep` block. Batches add from several threads at the same time."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._results: dict[Result, None] = {}
         self._sizes: set[int] = set()
 
@@ -44,21 +46,24 @@ class Published:
         with suppress(FileNotFoundError), opened_below(root, f"{PRIVATE}/{FOLDER}") as folder:
             for day in sorted(os.listdir(folder)):
                 with opened(day, FILE, folder) as descriptor:
-                    content = b"".join(iter(lambda d=descriptor: os.read(d, BLOCK_BYTES), b""))  # type: ignore[misc]
+                    size = os.fstat(descriptor).st_size // RECORD.size * RECORD.size
+                    content = os.pread(descriptor, MOST_BYTES, max(0, size - MOST_BYTES))
                 whole = len(content) // RECORD.size * RECORD.size
                 self.add(RECORD.iter_unpack(content[:whole]))
 
     def clear(self) -> None:
-        self._results, self._sizes = {}, set()
+        with self._lock:
+            self._results, self._sizes = {}, set()
 
     def add(self, results: Iterable[Result]) -> None:
         """These are known from now on, until they are forgotten with the process."""
-        for one in results:
-            self._results[one] = None
-            self._sizes.add(one[0])
-        if len(self._results) > MOST_RECORDS:
-            self._results = dict.fromkeys(list(self._results)[-MOST_RECORDS // 2 :])
-            self._sizes = {size for size, _ in self._results}
+        with self._lock:
+            for one in results:
+                self._results[one] = None
+                self._sizes.add(one[0])
+            if len(self._results) > MOST_RECORDS:
+                self._results = dict.fromkeys(list(self._results)[-MOST_RECORDS // 2 :])
+                self._sizes = {size for size, _ in self._results}
 
     def may_have(self, size: int) -> bool:
         """Whether there is a result of this length: most files need not be read for more."""

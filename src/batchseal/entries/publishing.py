@@ -105,6 +105,8 @@ class Folder:
 
         None if there is no such draft.
         """
+        if "/" in name:
+            raise OSError(errno.EINVAL, "the notes of a batch name a draft in another folder", str(self.path))
         with self.open() as root:
             try:
                 with opened_below(root, f"{PRIVATE}/{batch.id}") as place:
@@ -173,9 +175,10 @@ class Folder:
                 os.fchown(descriptor, -1, group)
             os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o7000 | self._folder_mode)
 
-    def sync(self, folders: set[str]) -> None:
+    def sync(self, folders: Iterable[str]) -> None:
+        """Fsyncs the names in these folders, and those of the folders above them: any of them may have been made just now."""
         with self.open() as root:
-            for folder in folders:
+            for folder in {one for folder in folders for one in files.with_those_above(folder)}:
                 with suppress(FileNotFoundError), opened_below(root, folder) as descriptor:
                     files.sync_folder(descriptor)
 
@@ -250,6 +253,7 @@ class Publisher:
 
     def tidy(self) -> None:
         """Removes drafts that no note names. Only before the first draft of this object."""
+        self._require_lease()  # another instance may have drafts that this one knows no notes of
         noted = {one.draft for one in self._notes.drafts.values()}
         for folder in self._folders.values():
             if left := [name for name in folder.drafts(self._batch) if name not in noted]:
@@ -283,6 +287,9 @@ class Publisher:
         self._require_lease()
         if written:
             crash_site("files-drafted")
+            # A note counts for more than what is there, so the names of the drafts are durable before it.
+            for where in {one.where for one in written}:
+                self._folders[where].sync([f"{PRIVATE}/{self._batch.id}"])
             self._notes.add(written)
             crash_site("files-noted")
             self._require_lease()

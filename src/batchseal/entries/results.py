@@ -9,7 +9,7 @@ from batchseal.entries.claims import Claimed
 from batchseal.entries.context import Context
 from batchseal.entries.files import split
 from batchseal.entries.interface import BatchFiles, Publishes
-from batchseal.entries.naming import failure_name, shown, with_suffix
+from batchseal.entries.naming import failure_name, is_failure_name, shown, with_suffix
 from batchseal.operation import DocumentStatus
 from batchseal.pipeline.encode import Delivered
 from batchseal.store.rows import DocumentRow, OperationRow
@@ -18,6 +18,7 @@ from batchseal.store.rows import DocumentRow, OperationRow
 TEXTS = {"text": "output", "backup-text": "backup"}
 # A piece of a large document, and how many small documents are written at once.
 PIECE_BYTES, WRITTEN_AT_ONCE = 1 << 20, 4
+OWN_RESULT = "the file is a result of this hot folder, and is not signed again"
 EXPIRED = "the file was signed, but its result is no longer kept; put the file into the input folder again"
 
 
@@ -152,6 +153,8 @@ class Publishing:
     ) -> None:
         for number, cause in causes.items():
             folder, name = split(self._claimed[number].path)
+            if cause == OWN_RESULT and is_failure_name(name, self._context.failure_pattern):
+                continue  # a text that came back: one about it would come back too, and so on for ever
             name = failure_name(name, self._context.failure_pattern)
             path = f"{folder}/{name}" if folder else name
             text = self._text(number, cause, operation)

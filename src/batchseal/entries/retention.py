@@ -19,10 +19,12 @@ def prune(folder: Folder, days: int, now: float | None = None) -> int:
     before = (time.time() if now is None else now) - days * DAY_SECONDS
     removed = 0
     with folder.open() as root:
-        old = [one.path for one in files.walk(root, lambda name: name.startswith(".")) if one.change_ns < before * 1e9]
-        for path in old:
-            place, name = split(path)
+        old = [one for one in files.walk(root, lambda name: name.startswith(".")) if one.change_ns < before * 1e9]
+        for one in old:
+            place, name = split(one.path)
             with suppress(FileNotFoundError, NotADirectoryError), opened_below(root, place) as descriptor:
-                os.unlink(name, dir_fd=descriptor)
-                removed += 1
+                # The walk may have taken minutes, and another file may have the name by now.
+                if one.is_same(files.look_at(root, one.path)):
+                    os.unlink(name, dir_fd=descriptor)
+                    removed += 1
     return removed

@@ -78,6 +78,7 @@ class Watcher:
         self._folders: dict[str, tuple[object, HotFolder, asyncio.Task[None]]] = {}  # by client service
         self._counts = Counts()
         self._check_at = 0.0
+        self._is_found = False  # whether the last search for the folders came to its end
         self._said: Mapping[str, list[str]] = {}
 
     async def run(self) -> None:
@@ -97,10 +98,12 @@ class Watcher:
         """Finds the folders again when a file of client services has changed, and those that could not be used now and then."""
         while True:
             now = asyncio.get_running_loop().time()
-            if self._services.reload_if_changed() or (now >= self._check_at and (self._said or not self._check_at)):
+            if self._services.reload_if_changed() or (now >= self._check_at and (self._said or not self._is_found)):
                 self._check_at = now + CHECK_AGAIN_SECONDS
                 try:
+                    self._is_found = False
                     await self._find()
+                    self._is_found = True
                 except Exception:
                     log.exception("the hot folders could not be found, and are looked for again")
             await asyncio.sleep(RELOAD_SECONDS)

@@ -126,17 +126,27 @@ class WebhookDuty:
             return
         if configured != self._webhooks:
             await self._table.keep_endpoints([endpoint_row(name, one) for name, one in configured.items()])
-            self._webhooks = configured
             if configured:
                 self._begin_sending().set_webhooks(configured)
+            self._webhooks = configured  # not before: what could not begin is begun at the next look
         if not configured:
             await self._end()
             return
         if self._is_due("count", COUNT_SECONDS):
             self._counted = await self._table.counts()
         if self._is_due("drop", DROP_SECONDS):
+            await self._give_up_old()
             while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
                 pass
+
+    async def _give_up_old(self) -> None:
+        """A receiver that is away gets one delivery a minute, so most of many events for it would wait for ever."""
+        from batchseal.notify.schedule import MOST_SECONDS
+
+        while given_up := await self._table.give_up_old(MOST_SECONDS):
+            log.warning("events were given up, since they could not be sent for a week", events=given_up)
+            if self._sender is not None:
+                self._sender.counts.given_up += given_up
 
     def _configured(self) -> "dict[str, Webhook]":
         """The webhooks that may be used, by client service. Says of the others why not."""

@@ -18,10 +18,13 @@ from typing import Any
 import aiohttp
 
 from batchseal import __version__
+from batchseal.errors import ConfigurationError
 from batchseal.settings.webhooks import Webhook, refusal_of
 from batchseal.upstream.transport import CONNECT_SECONDS, Route
 
-MAX_CONNECTIONS = 64
+# As many as deliveries are under way (`SenderPace.at_once`). One that waits for a connection waits within its own time: it would
+# fail for receivers that hang.
+MAX_CONNECTIONS = 128
 # An answer is read up to here, so that its connection can be used again. What is longer ends the connection.
 MAX_ANSWER_BYTES = 16 << 10
 KEEP_ALIVE_SECONDS = 15.0
@@ -103,6 +106,8 @@ class Receivers:
                 return Answer(status, problem_of_status(status), asked)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as problem:
             return Answer(0, self._words_for(problem))
+        except ConfigurationError as problem:  # the certificate authorities cannot be read now
+            return Answer(0, problem.cause)
 
     async def _drain(self, response: aiohttp.ClientResponse) -> None:
         """The status counts, whatever becomes of the body."""

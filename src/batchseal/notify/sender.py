@@ -107,11 +107,13 @@ class Sender:
         """Where events go from now on, by client service. What is under way ends where it goes."""
         for name in self._known.keys() - webhooks.keys():
             del self._known[name]
+            self.counts.problems.pop(name, None)
         for name, webhook in webhooks.items():
             if (known := self._known.get(name)) is None:
                 self._known[name] = Receiver(webhook)
             elif known.webhook != webhook:  # what is under way to the one before still counts
                 known.webhook, known.failures, known.free_at, known.said = webhook, 0, 0.0, ""
+                self.counts.problems.pop(name, None)
 
     def wake(self) -> None:
         """There may be an event."""
@@ -207,7 +209,8 @@ class Sender:
             return Tried(event, EventState.DELIVERED, http_status=answer.status)
         known.failures += 1
         self.counts.failed_tries += 1
-        self.counts.problems[event.client_service] = answer.problem
+        if self._known.get(event.client_service) is known:
+            self.counts.problems[event.client_service] = answer.problem
         if answer.problem != known.said:
             known.said = answer.problem
             log.warning("an event was not delivered", client_service=event.client_service, cause=answer.problem)

@@ -200,8 +200,17 @@ class WebhookTable:
             asked = list(ids), operation_id, given_up, client_service
             return len(await connection.fetch(QUERIES["redeliver_webhook_events"], *asked))
 
+    async def give_up_old(self, seconds: float) -> int:
+        """Gives up to 5,000 events up that have been due for `seconds` and were not sent. Returns how many."""
+        async with self._database.connection() as connection:
+            done: str = await connection.execute(QUERIES["give_up_old_webhook_events"], seconds)
+            return int(done.rsplit(maxsplit=1)[-1])
+
     async def drop(self, seconds: float) -> int:
-        """Removes up to 5,000 events that ended `seconds` ago. Returns how many."""
+        """Removes up to 5,000 events that ended `seconds` ago. Returns how many.
+
+        Those that are about no operation stay for a year at least, so that nobody is told of them again.
+        """
         async with self._database.connection() as connection:
             done: str = await connection.execute(QUERIES["drop_webhook_events"], seconds)
             return int(done.rsplit(maxsplit=1)[-1])

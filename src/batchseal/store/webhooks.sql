@@ -51,11 +51,12 @@ UPDATE webhook_events SET claimed_until = NULL, fence = fence + 1 WHERE state = 
 
 -- name: note_webhook_tries
 -- Notes how tries ended, of the events $1 that were claimed with the fences $2: their states $3, after how many seconds the next try
--- is due ($4), the HTTP statuses $5 and what went wrong ($6). The commit does not wait for the disk (see the claim).
+-- is due ($4), the HTTP statuses $5 and what went wrong ($6). A try is noted once, also if this is repeated because nobody knows
+-- whether it was committed. The commit does not wait for the disk (see the claim).
 WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE webhook_events e
-SET state = n.state, tries = e.tries + 1, http_status = n.http_status, problem = n.problem, claimed_until = NULL,
-    next_try_at = now() + n.pause * interval '1 second', ended_at = CASE WHEN n.state <> 1 THEN now() END
+SET state = n.state, tries = e.tries + 1, fence = e.fence + 1, http_status = n.http_status, problem = n.problem,
+    claimed_until = NULL, next_try_at = now() + n.pause * interval '1 second', ended_at = CASE WHEN n.state <> 1 THEN now() END
 FROM relaxed, unnest($1::bigint[], $2::integer[], $3::smallint[], $4::float8[], $5::smallint[], $6::text[])
      AS n (number, fence, state, pause, http_status, problem)
 WHERE e.number = n.number AND e.fence = n.fence AND e.state = 1;
@@ -111,10 +112,23 @@ WHERE (e.id = ANY ($1::uuid[]) OR e.operation_id = $2 OR ($3 AND e.state = 3))
   AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.client_service = e.client_service AND p.off_since IS NULL)
 RETURNING e.number;
 
+-- name: give_up_old_webhook_events
+-- Gives up to 5,000 events up that have been due for $1 seconds and were not sent. An event that failed is due later each time, and
+-- one that is redelivered is due anew.
+UPDATE webhook_events SET state = 3, ended_at = now(), fence = fence + 1, claimed_until = NULL,
+    problem = 'its receiver did not take events for too long'
+WHERE number IN (
+    SELECT number FROM webhook_events
+    WHERE state = 1 AND next_try_at <= now() - $1 * interval '1 second' AND (claimed_until IS NULL OR claimed_until <= now())
+    LIMIT 5000
+    FOR UPDATE SKIP LOCKED);
+
 -- name: drop_webhook_events
--- Removes up to 5,000 events that ended $1 seconds ago.
+-- Removes up to 5,000 events that ended $1 seconds ago. Those that are about no operation stay for a year at least: while one of them
+-- is there, its subject is not told again.
 DELETE FROM webhook_events WHERE number IN (
     SELECT number FROM webhook_events
     WHERE occurred_at <= now() - $1 * interval '1 second' AND state <> 1 AND ended_at <= now() - $1 * interval '1 second'
+      AND (operation_id IS NOT NULL OR occurred_at <= now() - interval '366 days')
     ORDER BY number
     LIMIT 5000);

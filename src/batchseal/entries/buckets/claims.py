@@ -155,7 +155,7 @@ class BucketBatch:
         def read_one(one: Claimed) -> bytes:
             try:
                 with self._at_once.room_for(one.size):
-                    content, found = self.input.get(one.path)
+                    content, found = self.input.get(one.path, one.size)
             except FileNotFoundError:
                 raise FileChanged(one.path) from None
             if found.etag != etags.get(one.path) or len(content) != one.size:

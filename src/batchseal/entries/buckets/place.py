@@ -16,7 +16,7 @@ from batchseal.entries.buckets.reserved import Reserved
 from batchseal.entries.claims import LIST, PRIVATE
 from batchseal.entries.content import Content
 from batchseal.entries.files import Seen
-from batchseal.entries.looks import Looks, Ready
+from batchseal.entries.looks import DONE, Looks, Ready
 from batchseal.entries.published import Published
 from batchseal.entries.retention import DAY_SECONDS
 from batchseal.payloads.objects import Objects, Stored
@@ -66,7 +66,6 @@ class BucketPlace:
         for id in found - before:
             batch = self.batch(id)
             if id in self._published.ended:
-                batch.remove()
                 found.discard(id)
             else:
                 batch.read_list()  # so that no look takes its objects for new ones
@@ -90,6 +89,9 @@ class BucketPlace:
                     return
 
     def _is_left_alone(self, one: Stored, looks: Looks) -> bool:
+        """Empty objects are never ready, and consoles make one for each folder: they would take the place of others."""
+        if not one.size and not one.key.endswith(DONE):
+            return True
         return any(part == PRIVATE or looks.is_ignored(part) for part in one.key.split("/"))
 
     def _judge(self, files: list[Seen]) -> None:
@@ -115,7 +117,11 @@ class BucketPlace:
         self._claims.release(batch)
 
     def batch(self, id: UUID) -> BucketBatch:
-        return BucketBatch(self.input, self._claims, id, self._at_once)
+        """One that has ended is removed first. Its notes may be gone in part, and say no more what is published."""
+        batch = BucketBatch(self.input, self._claims, id, self._at_once)
+        if id in self._published.ended:
+            batch.remove()
+        return batch
 
     def publisher(
         self, batch: BucketBatch, mark: str, is_ours: Callable[[], bool], published: Published

@@ -22,6 +22,8 @@ from batchseal.payloads.objects import PART_BYTES, Objects, Stored
 BLOCK_BYTES = 1 << 20
 # So many requests of a hot folder are under way, of which one may be about an object that is larger than a block.
 AT_ONCE = 8
+# Of a key with the prefix, in UTF-8 (docs.aws.amazon.com: "Naming Amazon S3 objects").
+MOST_KEY_BYTES = 1024
 MD5 = re.compile(r"[0-9a-f]{32}")
 
 T = TypeVar("T")
@@ -96,6 +98,7 @@ class Prefix:
         self._objects = objects
         self._at_once = at_once
         self.said = f"s3://{objects.address.bucket}/{objects.address.prefix}".rstrip("/")
+        self.most_path_bytes = MOST_KEY_BYTES - len(objects.address.prefix.encode()) - 1
 
     def pages(self, folder: str = "") -> Iterator[list[Stored]]:
         """The objects below a folder, or all of them, some at a time."""
@@ -107,10 +110,16 @@ class Prefix:
         with self._asking():
             return self._objects.look_at(key)
 
-    def get(self, key: str) -> tuple[bytes, Stored]:
-        """All of an object, of one version. Raises FileNotFoundError."""
+    def get(self, key: str, size: int | None = None) -> tuple[bytes, Stored]:
+        """All of an object, of one version. Raises FileNotFoundError.
+
+        `size` is the length that it had when it was seen. One of another length has replaced it and is not read: somebody else has
+        brought it, and it may be larger than what there is memory for.
+        """
         with self._asking():
             found, blocks = self._objects.stream(key, BLOCK_BYTES)
+            if size is not None and found.size != size:
+                raise FileNotFoundError(errno.ENOENT, "the object was replaced", self.said)
             return b"".join(blocks), found
 
     def read(self, key: str, start: int, stop: int) -> bytes:
@@ -199,7 +208,7 @@ class ObjectSource:
         if self.size > BLOCK_BYTES:
             return self._prefix.read(self._path, offset, min(offset + count, self.size))
         if self._all is None:
-            self._all = self._prefix.get(self._path)[0]
+            self._all = self._prefix.get(self._path, self.size)[0]
         return self._all[offset : offset + count]
 
     def blocks(self) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ All methods block.
 import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,7 +22,7 @@ from batchseal.entries.buckets.claims import BucketBatch
 from batchseal.entries.buckets.notes import Named, ObjectNotes
 from batchseal.entries.buckets.prefix import AtOnce, Kept, Prefix
 from batchseal.entries.buckets.published import PublishedObjects
-from batchseal.entries.buckets.reserved import Reserved
+from batchseal.entries.buckets.reserved import Name, Reserved
 from batchseal.entries.files import split
 from batchseal.entries.interface import Key
 from batchseal.entries.published import Published, Result
@@ -102,8 +103,9 @@ class BucketPublisher:
             return
         self._require_lease()
         crash_site("files-drafted")
-        named = self._at_once.map(self._named, list(self._written.items()))
+        reserved = list[Name]()
         try:
+            named = self._at_once.map(partial(self._named, reserved), list(self._written.items()))
             self._notes.name(named)
             crash_site("files-noted")
             self._require_lease()
@@ -111,18 +113,19 @@ class BucketPublisher:
             crash_site("files-named")
             self._notes.settle([one.key for one in named])
         finally:
-            self._reserved.release((one.where, one.path) for one in named)
+            self._reserved.release(reserved)  # also those of a try of which a part has failed
         self.close()
 
-    def _named(self, written: tuple[Key, tuple[str, str, Kept]]) -> Named:
-        """The first name that nothing has."""
+    def _named(self, reserved: list[Name], written: tuple[Key, tuple[str, str, Kept]]) -> Named:
+        """The first name that nothing has, which is put into `reserved`. Several threads do that."""
         (ordinal, kind), (where, path, kept) = written
-        folder, name = split(path)
+        folder, name = naming.within(*split(path), self._places[where].most_path_bytes)
         for candidate in naming.candidates(name, self._mark):
             free = f"{folder}/{candidate}" if folder else candidate
             if self._reserved.reserve((where, free)):
                 try:
                     if self._places[where].look_at(free) is None:
+                        reserved.append((where, free))
                         return Named(ordinal, kind, where, free, kept.size, kept.sha256, kept.md5)
                 except BaseException:
                     self._reserved.release([(where, free)])
