@@ -307,7 +307,7 @@ async def test_what_another_instance_signs_is_left_to_it_and_the_rest_of_its_cli
     await eventually(lambda: "given back" in store.steps)
     looking = asyncio.create_task(queue.run())
     await eventually(lambda: bool(store.claims))
-    assert (store.claims[0]["left_to_others"], store.asked[0]["passed_over"]) == (["A"], [])
+    assert (store.claims[0]["left_to_others"], store.claims[0]["passed_over"]) == (["A"], [])
     looking.cancel()
     await queue.stop(1)
 
