@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -106,6 +108,24 @@ def test_export_is_safe_in_a_spreadsheet(
     assert path.read_text("utf-8").startswith("id,client_service,")
     assert run("export", "--json", f"--out={path}")[0] == 0
     assert [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()] == list(reversed(ids))
+
+
+def test_an_export_goes_on_behind_what_is_in_a_file(ids: list[int], database_url: str, tmp_path: Path) -> None:
+    """As with `>>`: an export to standard output must not empty the file that the shell has opened."""
+    path = tmp_path / "operations.csv"
+    path.write_text("from before\n")
+    command = [sys.executable, "-m", "batchseal.cli", "operations", "export", f"--database-url={database_url}"]
+    with path.open("ab") as file:
+        subprocess.run(command, stdout=file, check=True)
+    first, head, *rows = path.read_text("utf-8").splitlines()
+    assert first == "from before" and head.startswith("id,client_service,") and len(rows) == len(ids)
+
+
+def test_an_export_that_cannot_be_written_is_told_without_a_trace(
+    ids: list[int], run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, _, err = run("export", f"--out={tmp_path}/missing/operations.csv")
+    assert code == 2 and err.startswith("batchseal: --out: ") and "No such file" in err
 
 
 @pytest.mark.parametrize(

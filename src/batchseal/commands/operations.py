@@ -3,12 +3,15 @@
 import argparse
 import asyncio
 import getpass
+import io
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchseal.commands.databases import OF_DATABASE, open_operator_store
+from batchseal.commands.exports import export_to
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
@@ -68,7 +71,7 @@ def run(arguments: Sequence[str]) -> int:
     output.add_argument("--limit", type=int, default=50, metavar="N", help="list so many (default: 50)")
     output.add_argument("--documents", action="store_true", help="show: the documents too")
     output.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
-    output.add_argument("--out", metavar="FILE", help="export: into this file (default: standard output)")
+    output.add_argument("--out", type=Path, metavar="FILE", help="export: into this file (default: standard output)")
     output.add_argument(
         "--also-fetched",
         action="store_true",
@@ -152,20 +155,27 @@ async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool
     return 0
 
 
-async def export(store: "OperatorStore", wanted: "OperationFilter", out: str | None, *, as_json: bool) -> int:
+async def export(store: "OperatorStore", wanted: "OperationFilter", out: Path | None, *, as_json: bool) -> int:
+    is_first = True
+    with export_to(out) as file:
+        async for lines in store.all_operations(wanted):
+            file.write(exported(lines, as_json=as_json, head=is_first))
+            is_first = False
+        if is_first:
+            file.write(exported((), as_json=as_json, head=True))
+    return 0
+
+
+def exported(lines: "Sequence[OperationLine]", *, as_json: bool, head: bool) -> bytes:
+    """A part of an export. `head`: CSV begins with the names of its columns."""
     from batchseal.commands.operating.output import line_of_json, write_csv
 
-    is_first = True
-    with open(out or "/dev/stdout", "w", encoding="utf-8", newline="") as file:  # noqa: ASYNC230 (Nothing else runs here.)
-        async for lines in store.all_operations(wanted):
-            if as_json:
-                file.writelines(f"{line_of_json(line)}\n" for line in lines)
-            else:
-                write_csv(file, lines, head=is_first)
-            is_first = False
-        if is_first and not as_json:
-            write_csv(file, [], head=True)
-    return 0
+    text = io.StringIO(newline="")
+    if as_json:
+        text.writelines(f"{line_of_json(line)}\n" for line in lines)
+    else:
+        write_csv(text, lines, head=head)
+    return text.getvalue().encode()
 
 
 async def change(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
