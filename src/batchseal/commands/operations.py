@@ -30,7 +30,8 @@ List the operations of a service, show one, and have operations signed again, ca
   purge       delete the documents and results of finished operations, whether they were fetched or not
   resume      have operations signed that are held: after a restore, those that were unfinished in the backup. What was
               signed after the backup cannot be known, so a document may get a second signature. With --held instead
-              of ids, all that are held; list --held shows them, and cancel ends them
+              of ids, all that are held, or those of them that the other flags name; list --held shows them, and
+              cancel --held ends them
   export      write all operations that the flags name as CSV, or with --json as one JSON object a line
 
 retry, cancel and purge take the ids of operations, or flags that say which are meant; then they ask before they begin,
@@ -46,8 +47,8 @@ USAGE = """batchseal operations list [--status STATUS] [...] [--limit N] [--json
        batchseal operations retry (ID... | FILTER) [--also-fetched] [--everything] [--yes] [--json]
        batchseal operations cancel (ID... | FILTER) [--yes] [--json]
        batchseal operations purge (ID... | FILTER) [--yes] [--json]
-       batchseal operations list --held
-       batchseal operations resume|cancel (ID... | --held)
+       batchseal operations list --held [FILTER]
+       batchseal operations resume (ID... | --held [FILTER])
        batchseal operations export [FILTER] [--out FILE] [--json]"""
 
 ACTIONS = ("list", "show", "retry", "cancel", "purge", "resume", "export")
@@ -81,36 +82,31 @@ def run(arguments: Sequence[str]) -> int:
     output.add_argument(
         "--everything", action="store_true", help="retry: also documents in which the fault itself lies"
     )
-    output.add_argument("--held", action="store_true", help="list, resume, cancel: all that are held after a restore")
     output.add_argument("--yes", action="store_true", help="do not ask whether the operations of a filter are meant")
     settings, options = parse(parser, arguments)
     wanted = filter_of(options)
-    if options.action == "resume" or options.held:
-        return decide_on_held(parser, settings, options)
+    has_filter = wanted != type(wanted)()
+    if options.held and options.action not in OF_HELD:
+        parser.error(f"--held is for {', '.join(OF_HELD)}")
+    if options.action == "resume" and (bool(options.ids) == options.held or (options.ids and has_filter)):
+        parser.error("resume needs either the ids of operations or --held, perhaps with flags that say which of them")
     if options.action == "show" and len(options.ids) != 1:
         parser.error("show needs the id of one operation")
     if options.action in ("list", "export") and options.ids:
         parser.error(f"{options.action} takes no ids; show ID shows one operation")
-    if options.action in CHANGES and bool(options.ids) == (wanted != type(wanted)()):
+    if options.action in CHANGES and bool(options.ids) == has_filter:
         parser.error(f"{options.action} needs either ids of operations or flags that say which are meant")
     return asyncio.run(operate(settings, options, wanted))
 
 
-def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options: argparse.Namespace) -> int:
-    """What concerns operations that are held after a restore. Returns the exit code."""
-    from batchseal.commands.operating import held
-
-    if options.action not in OF_HELD:
-        parser.error(f"--held is for {', '.join(OF_HELD)}")
-    if options.action == "list":
-        return asyncio.run(held.show(settings))
-    if bool(options.ids) == options.held:
-        parser.error(f"{options.action} needs either the ids of operations or --held")
-    return asyncio.run(held.decide(settings, options.action, options.ids or None, who_acts()))
-
-
 async def operate(settings: Settings, options: argparse.Namespace, wanted: "OperationFilter") -> int:
     """Does what the command line says. Returns the exit code."""
+    from batchseal.commands.operating import held
+
+    if options.action == "resume":
+        return await held.resume(settings, options.ids, wanted, who_acts())
+    if options.held and options.action == "list" and not options.json:
+        return await held.show(settings, wanted)
     async with open_operator_store(settings) as store:
         if options.action == "list":
             return await show_list(store, options, wanted)

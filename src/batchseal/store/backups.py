@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import OperationRow, PayloadColumns, operation_row, payload_columns
+from batchseal.store.rows import PayloadColumns, payload_columns
 from batchseal.store.store import Store
 from batchseal.store.upkeep import BACKUP_LOCK
 
@@ -82,15 +82,3 @@ class HeldOperations:
         """Marks results as gone whose payload the backup does not hold. Returns how many there were."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["mark_not_backed_up"], list(operation_ids)))
-
-    async def all(self) -> AsyncIterator[OperationRow]:
-        """The held operations, the oldest first."""
-        after = 0
-        while True:
-            async with self._database.connection() as connection:
-                records = await connection.fetch(QUERIES["held"], after, LISTED_AT_ONCE)
-            for record in records:
-                yield operation_row(record)
-            if len(records) < LISTED_AT_ONCE:
-                return
-            after = records[-1]["id"]

@@ -30,10 +30,6 @@ RETURNING id;
 -- Marks results whose payload the backup could not hold any more, since it was purged while the backup was made.
 UPDATE operations SET payload_purged = true WHERE id = ANY ($1::bigint[]) AND status IN (2, 4) RETURNING id;
 
--- name: held
--- The operations that are held, the oldest first, after $1.
-SELECT * FROM operations WHERE status IN (1, 3) AND held_at IS NOT NULL AND id > $1 ORDER BY id LIMIT $2;
-
 -- name: end_backup
 -- Gives the lock of a backup ($1) back.
 SELECT pg_advisory_unlock_shared($1);
