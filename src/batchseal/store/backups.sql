@@ -1,5 +1,5 @@
 -- name: is_being_backed_up
--- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it for the length of the statement.
+-- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it until the end of the transaction.
 SELECT NOT pg_try_advisory_xact_lock($1);
 
 -- name: begin_backup
