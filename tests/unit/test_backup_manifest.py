@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, Manifest, note_of
-from batchseal.commands.backups.restoring import require_empty
-from batchseal.commands.backups.taking import make_empty
+from batchseal.commands.backups.restoring import require_empty, restore
+from batchseal.commands.backups.taking import make_empty, require_only
 from batchseal.errors import ConfigurationError
+from batchseal.settings.load import load_settings
 
 
 @pytest.fixture
@@ -16,7 +17,8 @@ def folder(tmp_path):
     for name in (DATABASE, INDEX, PAYLOADS):
         (tmp_path / name).write_bytes(name.encode())
     files = {name: note_of(tmp_path / name) for name in (DATABASE, INDEX, PAYLOADS)}
-    texts = dict.fromkeys(("began_at", "ended_at", "version", "postgres", "instance", "payload_store"), "x")
+    texts = dict.fromkeys(("began_at", "ended_at", "version", "postgres", "instance"), "x")
+    texts["payload_store"] = "s3://bucket/prefix"
     fields: dict[str, Any] = texts | dict.fromkeys(("operations", "unfinished", "last_id", "payloads"), 1)
     Manifest(**fields, missing=[3], files=files).write(tmp_path)
     return tmp_path
@@ -75,3 +77,21 @@ def test_a_restore_needs_an_empty_folder(tmp_path):
     (tmp_path / "instance-id").touch()
     with pytest.raises(ConfigurationError, match="not empty \\(instance-id\\)"):
         require_empty(tmp_path)
+
+
+async def test_a_restore_needs_a_store_of_the_kind_that_the_payloads_were_in(folder, tmp_path):
+    """Else the rows of the operations would name a store that the service does not have, and nothing could be fetched."""
+    settings = load_settings({"temp_folder": str(tmp_path / "restored")}, {})
+    with pytest.raises(ConfigurationError, match="--payload-store is local, .* those of s3://bucket/prefix"):
+        await restore(settings, folder, silent)
+    assert not (tmp_path / "restored").exists()
+    Manifest.read(folder).require_store("s3://another/prefix?endpoint=https://store.example")
+
+
+def test_a_backup_takes_no_documents_of_another_store_for_gone():
+    require_only("local", {None})
+    require_only("s3", {"s3"})
+    require_only("local", set())
+    for own, stores in (("local", {"s3"}), ("s3", {"s3", None}), ("shared", {None})):
+        with pytest.raises(ConfigurationError, match=f"--payload-store is {own}"):
+            require_only(own, stores)

@@ -38,6 +38,10 @@ class Snapshot:
         record = await self._connection.fetchrow(QUERIES["backup_counts"])
         return Counts(record["operations"], record["unfinished"], record["last_id"])
 
+    async def stores(self) -> set[str | None]:
+        """The kinds of payload stores that hold payloads (`operations.payload_store`); None is the folder of an instance."""
+        return {record["payload_store"] for record in await self._connection.fetch(QUERIES["stores_of_payloads"])}
+
     async def payloads(self) -> AsyncIterator[tuple[int, PayloadColumns]]:
         """Id and payloads of each operation that has its payload."""
         async for record in self._connection.cursor(QUERIES["payloads_to_copy"], prefetch=LISTED_AT_ONCE):

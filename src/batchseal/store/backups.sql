@@ -14,6 +14,10 @@ SELECT pg_export_snapshot();
 -- What is backed up beside the rows: the payloads that rows name, in the order in which they came.
 SELECT id, status, payload_id, payload_record, further_payloads FROM operations WHERE NOT payload_purged ORDER BY id;
 
+-- name: stores_of_payloads
+-- In which kinds of payload stores the payloads lie that are to be backed up; NULL is the folder of an instance.
+SELECT DISTINCT payload_store FROM operations WHERE NOT payload_purged;
+
 -- name: backup_counts
 -- What a backup holds, for its manifest.
 SELECT count(*) AS operations, count(*) FILTER (WHERE status IN (1, 3)) AS unfinished, coalesce(max(id), 0) AS last_id

@@ -40,9 +40,10 @@ async def restore(settings: Settings, folder: Path, tell: Tell) -> int:
     if not settings.has_embedded_database:
         raise ConfigurationError(EXTERNAL)
     manifest = Manifest.read(folder)
-    manifest.check(folder, tell)
+    manifest.require_store(settings.payload_store)
     require_empty(settings.temp_folder)
     program = client(settings.postgres_bin, "psql")
+    manifest.check(folder, tell)  # last, since it reads all of a backup, which may take an hour
     settings, lock = prepare(settings)
     try:
         marker = settings.temp_folder / RESTORING

@@ -8,19 +8,20 @@ part of it.
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from batchseal import __version__
 from batchseal.commands.backups.dumps import client, dump
-from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, FileNote, Manifest, Noted, now
+from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, FileNote, Manifest, Noted, kind_of, now
 from batchseal.commands.databases import opened_database
 from batchseal.errors import ConfigurationError, PayloadDamaged
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.operation import record_bytes, records_of
 from batchseal.payloads.raw import RawPayloads, raw_payloads
+from batchseal.payloads.stores import LOCAL
 from batchseal.postgres.programs import find_programs
 from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
@@ -48,7 +49,7 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
         try:
             async with without_purging(store.database):
                 tell("dumping the database")
-                counts, named, dumped = await take_database(store, program, address.url, folder)
+                counts, named, dumped = await take_database(settings, store, program, address.url, folder)
                 tell(f"copying the payloads of {len(named)} operations")
                 copying = partial(copy_payloads, raw_payloads(settings), named, folder)
                 index, payloads, copied, missing = await asyncio.to_thread(copying)
@@ -99,12 +100,28 @@ def postgres_version(settings: Settings) -> str:
 Named = list[tuple[int, list[PayloadRecord]]]
 
 
-async def take_database(store: Store, program: Path, url: str, folder: Path) -> tuple[Counts, Named, FileNote]:
-    """Dumps one state of the database. Returns what it holds, and which payloads it names."""
+async def take_database(
+    settings: Settings, store: Store, program: Path, url: str, folder: Path
+) -> tuple[Counts, Named, FileNote]:
+    """Dumps one state of the database. Returns what it holds, and which payloads it names. Raises ConfigurationError."""
     async with snapshot(store.database) as state:
+        require_only(kind_of(settings.payload_store), await state.stores())
         dumped = await dump(program, url, state.name, folder / DATABASE)
         named = [(operation, records_of(columns)) async for operation, columns in state.payloads()]
         return await state.counts(), named, dumped
+
+
+def require_only(own: str, stores: Collection[str | None]) -> None:
+    """Raises ConfigurationError if payloads lie elsewhere than in the store of --payload-store, which is of the kind `own`.
+
+    The backup would not find them there, and would call them gone.
+    """
+    if others := {store or LOCAL for store in stores} - {own}:
+        raise ConfigurationError(
+            f"--payload-store is {own}, and there are documents in a store of the kind {', '.join(sorted(others))}: give"
+            " --payload-store as the service has it. What it had in another store before cannot be backed up: have it fetched and"
+            " purged (batchseal operations purge)"
+        )
 
 
 def copy_payloads(
