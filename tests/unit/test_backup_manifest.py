@@ -1,14 +1,22 @@
-"""What a backup says of itself, and what is refused."""
+"""What a backup says of itself, what is refused, and what becomes of one that is not finished."""
 
+import asyncio
+import errno
 import json
+import os
+import threading
+from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, Manifest, note_of
 from batchseal.commands.backups.restoring import require_empty, restore
-from batchseal.commands.backups.taking import make_empty, require_only
+from batchseal.commands.backups.taking import complete_or_nothing, copy_payloads, make_empty, require_only
+from batchseal.commands.backups.threads import in_thread
 from batchseal.errors import ConfigurationError
+from batchseal.payloads.interface import PayloadRecord
 from batchseal.settings.load import load_settings
 
 
@@ -95,3 +103,47 @@ def test_a_backup_takes_no_documents_of_another_store_for_gone():
     for own, stores in (("local", {"s3"}), ("s3", {"s3", None}), ("shared", {None})):
         with pytest.raises(ConfigurationError, match=f"--payload-store is {own}"):
             require_only(own, stores)
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()])
+def test_a_backup_that_is_not_complete_leaves_no_files(folder, problem):
+    """A disk that is full would stay full."""
+    wanted = ConfigurationError if isinstance(problem, OSError) else KeyboardInterrupt
+    with pytest.raises(wanted) as raised, complete_or_nothing(folder):
+        raise problem
+    assert list(folder.iterdir()) == []
+    if isinstance(raised.value, ConfigurationError):
+        assert raised.value.cause == f"{folder}: No space left on device; there is no backup"
+
+
+class Endless:
+    """Payloads of which none ends."""
+
+    def read(self, record: PayloadRecord) -> Iterator[bytes]:
+        while True:
+            yield b"block"
+
+    def write(self, record: PayloadRecord, blocks: Iterator[bytes]) -> None:
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        raise NotImplementedError
+
+
+async def test_an_interrupted_copy_ends_and_leaves_no_files(tmp_path):
+    copying = threading.Event()
+    named = [(1, [PayloadRecord(id=uuid4())])]
+
+    def work(go_on):
+        def going_on():
+            copying.set()
+            go_on()
+
+        copy_payloads(Endless(), named, tmp_path, going_on)
+
+    task = asyncio.create_task(in_thread(work))
+    assert await asyncio.to_thread(copying.wait, 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list(tmp_path.iterdir()) == []

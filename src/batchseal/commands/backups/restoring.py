@@ -4,7 +4,6 @@ The rows come first, then the payloads. Whatever was unfinished in the backup is
 it is on the disk the folder says that it is not finished, and no service starts in it.
 """
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -20,6 +19,7 @@ import msgspec
 
 from batchseal.commands.backups.dumps import client, load
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, READ_BYTES, Manifest
+from batchseal.commands.backups.threads import GoOn, in_thread
 from batchseal.commands.backups.taking import EXTERNAL
 from batchseal.errors import ConfigurationError
 from batchseal.payloads.interface import PayloadRecord
@@ -52,7 +52,7 @@ async def restore(settings: Settings, folder: Path, tell: Tell) -> int:
         settings = replace(settings, instance=manifest.instance)
         held = await restore_database(settings, program, folder, manifest, tell)
         tell(f"copying {manifest.payloads} payloads")
-        await asyncio.to_thread(partial(restore_payloads, raw_payloads(settings), folder))
+        await in_thread(partial(restore_payloads, raw_payloads(settings), folder))
         marker.unlink()
         sync(settings.temp_folder)
     finally:
@@ -95,13 +95,16 @@ async def restore_database(settings: Settings, program: Path, folder: Path, mani
         await server.stop()
 
 
-def restore_payloads(raw: RawPayloads, folder: Path) -> None:
-    """Blocking. Puts all payloads back. Raises ConfigurationError for one that does not match its checksum."""
+def restore_payloads(raw: RawPayloads, folder: Path, go_on: GoOn) -> None:
+    """Blocking. Puts all payloads back. Raises ConfigurationError for one that does not match its checksum.
+
+    `go_on` is called before each block.
+    """
     with (folder / INDEX).open("rb") as index, (folder / PAYLOADS).open("rb") as payloads:
         for line in index:
             noted = json.loads(line)
             digest = hashlib.sha256()
-            blocks = read_exactly(payloads, noted["bytes"], digest.update)
+            blocks = read_exactly(payloads, noted["bytes"], digest.update, go_on)
             if noted["record"] is None:
                 for _ in blocks:
                     pass
@@ -115,9 +118,10 @@ def restore_payloads(raw: RawPayloads, folder: Path) -> None:
     raw.settle()
 
 
-def read_exactly(file: BinaryIO, length: int, seen: Callable[[bytes], None]) -> Iterator[bytes]:
+def read_exactly(file: BinaryIO, length: int, seen: Callable[[bytes], None], go_on: GoOn) -> Iterator[bytes]:
     """The next `length` bytes of a file, in blocks. Raises ConfigurationError where it ends before."""
-    while length:
+    while length > 0:
+        go_on()
         block = file.read(min(READ_BYTES, length))
         if not block:
             raise ConfigurationError(f"{PAYLOADS} ends too early")

@@ -5,17 +5,28 @@ meanwhile, so what the rows of the snapshot name is still there when it is copie
 part of it.
 """
 
-import asyncio
 import base64
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from batchseal import __version__
 from batchseal.commands.backups.dumps import client, dump
-from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, FileNote, Manifest, Noted, kind_of, now
+from batchseal.commands.backups.manifest import (
+    DATABASE,
+    INDEX,
+    MANIFEST,
+    PAYLOADS,
+    FileNote,
+    Manifest,
+    Noted,
+    kind_of,
+    now,
+)
+from batchseal.commands.backups.threads import GoOn, in_thread
 from batchseal.commands.databases import opened_database
 from batchseal.errors import ConfigurationError, PayloadDamaged
 from batchseal.payloads.interface import PayloadRecord
@@ -42,6 +53,12 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     settings = settle(settings)
     instance = identity_in(settings.temp_folder)
     make_empty(folder)
+    with complete_or_nothing(folder):
+        return await write(settings, instance, folder, tell)
+
+
+async def write(settings: Settings, instance: str, folder: Path, tell: Tell) -> Manifest:
+    """Writes all files, the manifest last. Raises ConfigurationError, OSError."""
     began = now()
     program = client(settings.postgres_bin, "pg_dump")
     async with opened_database(settings) as address:
@@ -52,7 +69,7 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
                 counts, named, dumped = await take_database(settings, store, program, address.url, folder)
                 tell(f"copying the payloads of {len(named)} operations")
                 copying = partial(copy_payloads, raw_payloads(settings), named, folder)
-                index, payloads, copied, missing = await asyncio.to_thread(copying)
+                index, payloads, copied, missing = await in_thread(copying)
         finally:
             await store.close()
     manifest = Manifest(
@@ -93,6 +110,24 @@ def make_empty(folder: Path) -> None:
         raise ConfigurationError(f"{folder}: {problem.strerror}") from None
 
 
+@contextmanager
+def complete_or_nothing(folder: Path) -> Iterator[None]:
+    """Removes what the block has written if it raises: a backup that is not complete is none, and its files may fill the disk.
+
+    An error of the operating system becomes a ConfigurationError.
+    """
+    try:
+        yield
+    except BaseException as problem:
+        for name in (MANIFEST, DATABASE, INDEX, PAYLOADS):
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            what = problem.strerror or type(problem).__name__
+            raise ConfigurationError(f"{problem.filename or folder}: {what}; there is no backup") from None
+        raise
+
+
 def postgres_version(settings: Settings) -> str:
     return find_programs(Path(settings.postgres_bin) if settings.postgres_bin else None).version
 
@@ -125,9 +160,12 @@ def require_only(own: str, stores: Collection[str | None]) -> None:
 
 
 def copy_payloads(
-    raw: RawPayloads, named: Sequence[tuple[int, Sequence[PayloadRecord]]], folder: Path
+    raw: RawPayloads, named: Sequence[tuple[int, Sequence[PayloadRecord]]], folder: Path, go_on: GoOn
 ) -> tuple[FileNote, FileNote, int, list[int]]:
-    """Blocking. Copies all payloads. Returns the notes of both files, how many there are, and the operations that lack one."""
+    """Blocking. Copies all payloads. Returns the notes of both files, how many there are, and the operations that lack one.
+
+    Raises InterruptedError where `go_on` does.
+    """
     copied, missing = 0, list[int]()
     with replacing(folder / INDEX, 0o600) as index_file, replacing(folder / PAYLOADS, 0o600) as payload_file:
         index, payloads = Noted(index_file), Noted(payload_file)
@@ -136,6 +174,7 @@ def copy_payloads(
                 one = Noted(payload_file)
                 try:
                     for block in raw.read(record):
+                        go_on()
                         payloads.write(block)
                         one.count(block)
                 except PayloadDamaged:
