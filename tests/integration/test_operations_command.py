@@ -111,6 +111,16 @@ def test_export_is_safe_in_a_spreadsheet(
     assert [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()] == list(reversed(ids))
 
 
+def test_the_trail_names_the_account_and_not_what_the_environment_says(
+    ids: list[int], run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody else")
+    assert run("cancel", str(ids[3]))[0] == 0
+    out = run("show", str(ids[3]))[1]
+    assert "command line on" in out and "somebody else" not in out
+
+
 def test_what_is_held_is_chosen_by_the_other_flags_too(
     ids: list[int], database_url: str, run: Callable[..., tuple[int, str, str]]
 ) -> None:

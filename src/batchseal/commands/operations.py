@@ -2,8 +2,9 @@
 
 import argparse
 import asyncio
-import getpass
 import io
+import os
+import pwd
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -220,11 +221,11 @@ async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilte
 
 
 def who_acts() -> "Who":
-    """The account that runs the command, and where."""
+    """The account that runs the command, and where, for the audit trail. What variables such as LOGNAME say does not count."""
     from batchseal.store.operator import Who
 
     try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = "unknown"
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = f"user {os.geteuid()}"
     return Who(name, f"command line on {socket.gethostname()}")
