@@ -42,7 +42,8 @@ from batchseal.system.disk import read_own, replacing
 
 Tell = Callable[[str], None]
 EXTERNAL = (
-    "the database of --database-url is not embedded: use its own tools, and copy the payloads after it (README, Backup)"
+    "the database of --database-url is not embedded: use its own tools, and copy the payloads after it, as the page"
+    " Backup and restore of the documentation says"
 )
 
 
