@@ -27,7 +27,6 @@ from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
-from batchseal.store.backups import without_purging
 from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
 from batchseal.store.trail import AuditTrail
@@ -159,18 +158,6 @@ async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> N
     assert {str(oldest.payload_id), str(older.payload_id)} & house.stored() == set()
     await house.purging.make_room(1 << 40)
     assert house.stored() == {str(row.payload_id) for row in others[1:]}
-
-
-async def test_nothing_is_purged_while_a_backup_is_made(house: House) -> None:
-    """Also what was found due before the backup began, which is marked as purged after its snapshot."""
-    row = await house.operation("old", days_ago=8, fetched_days_ago=7)
-    async with without_purging(house.store.database):
-        await house.rounds.round()
-        assert await house.purging.purge({row.id: row.payloads}, "it was due before") == 0
-        assert await house.purging.make_room(1 << 40) == 0
-        assert house.stored() == {str(row.payload_id)}
-    await house.rounds.round()
-    assert house.stored() == set()
 
 
 async def test_a_clock_that_jumped_suspends_purging(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
