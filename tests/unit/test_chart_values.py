@@ -136,6 +136,10 @@ def test_a_wrong_value_is_refused_with_its_place(wrong: dict[str, Any], said: st
         ({"operator": {"port": 9090}, "managementPort": 9090}, "different ports"),
         ({"operator": {"ingress": {"enabled": True}}}, "give operator.port"),
         ({"operator": {"port": 8443, "ingress": {"enabled": True}}}, "trustedProxies"),
+        (
+            {"operator": {"port": 8443, "ingress": {"enabled": True}}, "trustedProxies": "10.0.0.0/8"},
+            "operator.ingress.host",
+        ),
         ({"operator": {"port": 8443, "oidc": {"issuer": "https://a.example"}}}, "operator.oidc"),
         ({"operator": {"port": 8443}, "networkPolicy": {"enabled": True}}, "networkPolicy.operatorFrom"),
         ({"tls": {"clientCaSecret": "a"}}, "tls.secret"),
