@@ -290,6 +290,16 @@ def test_pods_run_where_and_as_whom_they_are_told() -> None:
     assert context.keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
 
 
+def test_exports_of_the_audit_trail_outlive_the_pods_of_several_instances() -> None:
+    found = example("instances")
+    (mount,) = (each for each in container(found["objects"])["volumeMounts"] if each["name"] == "audit")
+    assert {"name": "BATCHSEAL_AUDIT_FOLDER", "value": mount["mountPath"]} in container(found["objects"])["env"]
+    volumes = {each["name"]: each for each in pod(found["objects"])["volumes"]}
+    assert volumes["audit"] == {"name": "audit", "persistentVolumeClaim": {"claimName": "seals-audit"}}
+    assert "auditClaim" not in found["notes"] and "auditClaim" in example("autoscaling")["notes"]
+    assert "auditClaim" not in release({})["notes"]
+
+
 def test_notes_say_what_is_still_open() -> None:
     assert "NO SIGNING SERVICE" in release({})["notes"]
     assert "proxy-body-size" in example("production")["notes"] and "NO SIGNING" not in example("production")["notes"]
