@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from batchseal.errors import DatabaseUnavailable
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import PayloadColumns, payload_columns
@@ -50,11 +51,19 @@ class Snapshot:
 
 @asynccontextmanager
 async def without_purging(database: Database) -> AsyncIterator[None]:
-    """No payload is purged during the block. It takes a connection. Raises DatabaseUnavailable."""
+    """No payload is purged during the block. It takes a connection.
+
+    Raises DatabaseUnavailable, at the end of the block too, if the connection was lost that holds the lock.
+    """
     async with database.connection() as connection:
         await connection.execute(QUERIES["begin_backup"], BACKUP_LOCK)
         try:
             yield
+            if connection.is_closed():
+                raise DatabaseUnavailable(
+                    "the database went away while payloads were copied, so some of them may have been purged meanwhile;"
+                    " make the backup again"
+                )
         finally:
             if not connection.is_closed():
                 await connection.execute(QUERIES["end_backup"], BACKUP_LOCK)
