@@ -171,6 +171,7 @@ def test_an_export_that_cannot_be_written_is_told_without_a_trace(
         *(["retry"], ["cancel", "1", "--status=failed"], ["show"], ["show", "1", "2"], ["list", "1"], ["nothing"]),
         *(["list", "--since=yesterday"], ["list", "--older=5"], ["list", "--status=lost"], ["purge", "x"]),
         *(["retry", "--held"], ["resume"], ["resume", "1", "--held"], ["resume", "1", "--client-service=A"]),
+        ["list", "--limit=0"],
     ],
 )
 def test_wrong_use(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,6 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     settings, options = parse(parser, arguments)
     wanted = filter_of(options)
     has_filter = wanted != type(wanted)()
+    if options.limit < 1:
+        parser.error("--limit must be at least 1")
     if options.held and options.action not in OF_HELD:
         parser.error(f"--held is for {', '.join(OF_HELD)}")
     if options.action == "resume" and (bool(options.ids) == options.held or (options.ids and has_filter)):
