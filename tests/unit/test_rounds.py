@@ -16,8 +16,9 @@ class Noted:
 
     is_own = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, backed_up: bool = False) -> None:
         self.calls: list[str] = []
+        self._backed_up = backed_up
 
     def __getattr__(self, name: str) -> Any:
         async def call(*values: Any, **options: Any) -> Any:
@@ -25,6 +26,9 @@ class Noted:
             return []
 
         return call
+
+    async def is_being_backed_up(self) -> bool:
+        return self._backed_up
 
     async def clock(self) -> Clock:
         return Clock(datetime.now(UTC), None, None, None, None)
@@ -62,3 +66,10 @@ async def test_a_round_does_what_is_this_instances(share: Share | None, done: li
     noted: Any = Noted()
     await Rounds(noted, noted, noted, noted, noted, RETENTION, shared=share).round()
     assert noted.calls == done
+
+
+async def test_nothing_is_dropped_while_a_backup_reads_the_tables() -> None:
+    noted: Any = Noted(backed_up=True)
+    await Rounds(noted, noted, noted, noted, noted, RETENTION).round()
+    dropped = {"document_months", "signature_days", "export_and_drop"}
+    assert noted.calls == [*OWN, *(call for call in UPKEEP if call not in dropped)]
