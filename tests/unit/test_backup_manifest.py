@@ -13,7 +13,14 @@ import pytest
 
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, Manifest, note_of
 from batchseal.commands.backups.restoring import require_empty, restore
-from batchseal.commands.backups.taking import complete_or_nothing, copy_payloads, make_empty, require_only
+from batchseal.commands.backups.taking import (
+    complete_or_nothing,
+    copy_payloads,
+    make_empty,
+    named_in,
+    packed,
+    require_only,
+)
 from batchseal.commands.backups.threads import in_thread
 from batchseal.errors import ConfigurationError
 from batchseal.payloads.interface import PayloadRecord
@@ -114,6 +121,13 @@ def test_a_backup_that_is_not_complete_leaves_no_files(folder, problem):
     assert list(folder.iterdir()) == []
     if isinstance(raised.value, ConfigurationError):
         assert raised.value.cause == f"{folder}: No space left on device; there is no backup"
+
+
+def test_what_is_to_be_copied_is_listed_in_a_file(tmp_path):
+    records = [PayloadRecord(id=uuid4()), PayloadRecord(id=uuid4(), segment=uuid4(), offset=4096, length=7)]
+    with (tmp_path / "listed").open("w+b") as file:
+        file.write(json.dumps([5, [packed(record) for record in records]]).encode() + b"\n" + b"[6, []]\n")
+        assert list(named_in(file)) == [(5, records), (6, [])]
 
 
 class Endless:

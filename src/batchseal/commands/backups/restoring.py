@@ -4,7 +4,6 @@ The rows come first, then the payloads. Whatever was unfinished in the backup is
 it is on the disk the folder says that it is not finished, and no service starts in it.
 """
 
-import base64
 import hashlib
 import json
 import os
@@ -15,14 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-import msgspec
-
 from batchseal.commands.backups.dumps import client, load
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, READ_BYTES, Manifest
+from batchseal.commands.backups.taking import EXTERNAL, unpacked
 from batchseal.commands.backups.threads import GoOn, in_thread
-from batchseal.commands.backups.taking import EXTERNAL
 from batchseal.errors import ConfigurationError
-from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.raw import RawPayloads, raw_payloads
 from batchseal.postgres.cluster import ROLE
 from batchseal.postgres.server import EmbeddedPostgres
@@ -109,7 +105,7 @@ def restore_payloads(raw: RawPayloads, folder: Path, go_on: GoOn) -> None:
                 for _ in blocks:
                     pass
                 continue
-            record = msgspec.msgpack.decode(base64.b64decode(noted["record"]), type=PayloadRecord)
+            record = unpacked(noted["record"])
             raw.write(record, blocks)
             for _ in blocks:  # a store that has the payload may not have read them
                 pass

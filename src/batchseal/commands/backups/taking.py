@@ -7,11 +7,15 @@ part of it.
 
 import base64
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
+
+import msgspec
 
 from batchseal import __version__
 from batchseal.commands.backups.dumps import client, dump
@@ -65,12 +69,13 @@ async def write(settings: Settings, instance: str, folder: Path, tell: Tell) -> 
     async with opened_database(settings) as address:
         store = await Store.connect(address, instance=uuid4(), pool_size=2)
         try:
-            async with without_purging(store.database):
-                tell("dumping the database")
-                counts, named, dumped = await take_database(settings, store, program, address.url, folder)
-                tell(f"copying the payloads of {len(named)} operations")
-                copying = partial(copy_payloads, raw_payloads(settings), named, folder)
-                index, payloads, copied, missing = await in_thread(copying)
+            with tempfile.TemporaryFile(dir=folder) as listed:
+                async with without_purging(store.database):
+                    tell("dumping the database")
+                    counts, named, dumped = await take_database(settings, store, program, address.url, folder, listed)
+                    tell(f"copying the payloads of {named} operations")
+                    copying = partial(copy_payloads, raw_payloads(settings), named_in(listed), folder)
+                    index, payloads, copied, missing = await in_thread(copying)
         finally:
             await store.close()
     manifest = Manifest(
@@ -133,18 +138,29 @@ def postgres_version(settings: Settings) -> str:
     return find_programs(Path(settings.postgres_bin) if settings.postgres_bin else None).version
 
 
-Named = list[tuple[int, list[PayloadRecord]]]
-
-
 async def take_database(
-    settings: Settings, store: Store, program: Path, url: str, folder: Path
-) -> tuple[Counts, Named, FileNote]:
-    """Dumps one state of the database. Returns what it holds, and which payloads it names. Raises ConfigurationError."""
+    settings: Settings, store: Store, program: Path, url: str, folder: Path, listed: BinaryIO
+) -> tuple[Counts, int, FileNote]:
+    """Dumps one state of the database, and writes to `listed` which payloads it names (`named_in`).
+
+    Returns what it holds, and how many operations name payloads. Raises ConfigurationError.
+    """
     async with snapshot(store.database) as state:
         require_only(kind_of(settings.payload_store), await state.stores())
         dumped = await dump(program, url, state.name, folder / DATABASE)
-        named = [(operation, records_of(columns)) async for operation, columns in state.payloads()]
+        named = 0
+        async for operation, columns in state.payloads():
+            listed.write(json.dumps([operation, [packed(record) for record in records_of(columns)]]).encode() + b"\n")
+            named += 1
         return await state.counts(), named, dumped
+
+
+def named_in(listed: BinaryIO) -> Iterator[tuple[int, list[PayloadRecord]]]:
+    """Each operation with its payloads. They are in a file, since a million of them would not fit into a container's memory."""
+    listed.seek(0)
+    for line in listed:
+        operation, records = json.loads(line)
+        yield operation, [unpacked(record) for record in records]
 
 
 def require_only(own: str, stores: Collection[str | None]) -> None:
@@ -161,7 +177,7 @@ def require_only(own: str, stores: Collection[str | None]) -> None:
 
 
 def copy_payloads(
-    raw: RawPayloads, named: Sequence[tuple[int, Sequence[PayloadRecord]]], folder: Path, go_on: GoOn
+    raw: RawPayloads, named: Iterable[tuple[int, Sequence[PayloadRecord]]], folder: Path, go_on: GoOn
 ) -> tuple[FileNote, FileNote, int, list[int]]:
     """Blocking. Copies all payloads. Returns the notes of both files, how many there are, and the operations that lack one.
 
@@ -189,6 +205,16 @@ def copy_payloads(
 
 
 def line_of(operation: int, record: PayloadRecord | None, note: FileNote) -> bytes:
-    packed = base64.b64encode(record_bytes(record)).decode() if record is not None else None
-    line = {"operation": operation, "record": packed, "bytes": note.bytes, "sha256": note.sha256}
+    said = packed(record) if record is not None else None
+    line = {"operation": operation, "record": said, "bytes": note.bytes, "sha256": note.sha256}
     return json.dumps(line).encode() + b"\n"
+
+
+def packed(record: PayloadRecord) -> str:
+    """A record as a text, for a line of JSON."""
+    return base64.b64encode(record_bytes(record)).decode()
+
+
+def unpacked(text: str) -> PayloadRecord:
+    """What `packed` was given."""
+    return msgspec.msgpack.decode(base64.b64decode(text), type=PayloadRecord)

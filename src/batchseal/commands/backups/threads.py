@@ -11,7 +11,7 @@ GoOn = Callable[[], None]
 
 
 async def in_thread(work: Callable[[GoOn], T]) -> T:
-    """Runs `work` in a thread. After a cancellation (Ctrl-C) this raises when the thread has ended, which it does at its next block.
+    """Runs `work` in a thread. After a cancellation (Ctrl-C) this raises once the thread has ended, at its next block.
 
     Python waits for its threads before it ends. One that nobody tells would copy all the rest first.
     """
