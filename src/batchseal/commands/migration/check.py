@@ -113,9 +113,7 @@ def _flags(line: DockerLine, report: Report) -> Iterator[tuple[str, str]]:
         flag, equals, value = argument.partition("=")
         name = known.get(flag)
         if name is None:
-            report.add(
-                Kind.CHANGES, f"the argument {flag!r}: not one of this service, which would not start with it"
-            )
+            report.add(Kind.CHANGES, f"the argument {flag!r}: not one of this service, which would not start with it")
             continue
         if not equals and OPTIONS[name].type is not bool:
             value = next(waiting, "")
