@@ -212,8 +212,8 @@ COMPILE = $(BIN)/uv pip compile $(UPGRADE) --quiet --universal --python-version 
     --custom-compile-command 'make lock'
 
 .PHONY: clean
-clean:  ## remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(GENERATOR) .venv-python3* build dist demo-out work src/*.egg-info .benchmarks .hypothesis
+clean:  ## remove the environment and everything that was built; the folder work stays, which may hold client services of yours
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-deployment $(GENERATOR) .venv-python3* build dist demo-out src/*.egg-info .benchmarks .hypothesis
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f src/batchseal/_native/*.so src/batchseal/_native/*.c

@@ -73,6 +73,9 @@
 {{- if and $operator.ingress.enabled (not (or .Values.trustedProxies .Values.tls.secret)) }}
 {{- fail "trustedProxies: nobody can sign in to the operator's page before the service knows by whom TLS is ended; give the addresses of the ingress controller" }}
 {{- end }}
+{{- if and $operator.ingress.enabled (not $operator.ingress.host) }}
+{{- fail "operator.ingress.host: without a host the operator's page would be shown under every name that leads to the ingress controller" }}
+{{- end }}
 {{- if and $operator.oidc.issuer (not (and $operator.oidc.client $operator.url $operator.roles)) }}
 {{- fail "operator.oidc: an issuer needs operator.oidc.client, operator.url and operator.roles" }}
 {{- end }}

@@ -112,8 +112,12 @@ containers:
     args:
       {{- include "batchseal.arguments" .root | trim | nindent 6 }}
     {{- $password := include "batchseal.proxyPassword" .root }}
-    {{- if or $password $values.extraEnv }}
+    {{- if or $password $values.auditClaim $values.extraEnv }}
     env:
+      {{- if $values.auditClaim }}
+      # A variable and no argument, so that commands in the pod find the exports too.
+      - {name: BATCHSEAL_AUDIT_FOLDER, value: /audit}
+      {{- end }}
       {{- with $password }}
       - name: BATCHSEAL_PROXY_PASSWORD
         valueFrom:
@@ -165,6 +169,9 @@ containers:
       {{- if $values.sharedVolumeClaim }}
       - {name: payloads, mountPath: /payloads}
       {{- end }}
+      {{- if $values.auditClaim }}
+      - {name: audit, mountPath: /audit}
+      {{- end }}
       {{- if $values.hotFoldersClaim }}
       - {name: hot-folders, mountPath: /hot-folders}
       {{- end }}
@@ -202,6 +209,10 @@ volumes:
 {{- end }}
 {{- with $values.sharedVolumeClaim }}
 - name: payloads
+  persistentVolumeClaim: {claimName: {{ . }}}
+{{- end }}
+{{- with $values.auditClaim }}
+- name: audit
   persistentVolumeClaim: {claimName: {{ . }}}
 {{- end }}
 {{- with $values.hotFoldersClaim }}

@@ -64,7 +64,7 @@ done
 id=$(jq -r '.[0].id' "$work/status")
 call --fail "$api/operation/sign/detail/$id/contentInResponse/false" > "$work/result"
 mkdir -p signed
-jq -r '.documentList | to_entries[] | select(.value.signStatus == "SIGNED") | "\(.key)/\(.value.name)"' "$work/result" |
+jq -r '.documentList | to_entries[] | select(.value.signStatus == "SIGNED") | "\(.key)/\(.value.name | split("/")[-1])"' "$work/result" |
     while IFS=/ read -r ordinal name; do
         call --fail --header 'Accept: */*' --output "signed/$name" "$api/operation/sign/detail/$id/documents/$ordinal"
     done

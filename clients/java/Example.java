@@ -126,7 +126,8 @@ public final class Example {
             String entry = entries.group();
             if (field(entry, "signStatus").equals("SIGNED")) {
                 URI address = URI.create(detail + "/documents/" + ordinal);
-                Files.write(folder.resolve(field(entry, "name")), call(HttpRequest.newBuilder(address), null));
+                Path name = Path.of(field(entry, "name")).getFileName();
+                Files.write(folder.resolve(name), call(HttpRequest.newBuilder(address), null));
             } else {
                 failed.add(field(entry, "name") + ": " + field(entry, "signError") + " " + field(entry, "causeMessage"));
             }

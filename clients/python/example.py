@@ -104,7 +104,7 @@ def fetch(operation_id: int, folder: Path) -> list[str]:
     for ordinal, document in enumerate(result["documentList"]):
         if document["signStatus"] == "SIGNED":
             content = call(f"{API}/operation/sign/detail/{operation_id}/documents/{ordinal}", Accept="*/*")
-            (folder / document["name"]).write_bytes(content)
+            (folder / Path(document["name"]).name).write_bytes(content)  # a name may hold a path
         else:
             failed.append(f"{document['name']}: {document['signError']} {document.get('causeMessage')}")
     return failed

@@ -107,7 +107,7 @@ async function fetchSigned(id: number, folder: string): Promise<string[]> {
   for (const [ordinal, document] of documentList.entries()) {
     if (document.signStatus === 'SIGNED') {
       const content = await call(`${api}/operation/sign/detail/${id}/documents/${ordinal}`, { headers: { Accept: '*/*' } });
-      writeFileSync(join(folder, document.name), Buffer.from(await content.arrayBuffer()));
+      writeFileSync(join(folder, basename(document.name)), Buffer.from(await content.arrayBuffer()));
     } else {
       failed.push(`${document.name}: ${document.signError} ${document.causeMessage}`);
     }

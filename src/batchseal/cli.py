@@ -53,6 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # The reader of standard output has closed it, as `head` does.
         sys.stderr.close()
         return 141
+    except OSError as problem:
+        if arguments[:1] == ["serve"]:  # what the operating system refuses a service that runs needs the trace
+            raise
+        what = problem.strerror or str(problem) or type(problem).__name__
+        complain(f"{problem.filename}: {what}" if problem.filename else what)
+        return 2
 
 
 def main_parser() -> argparse.ArgumentParser:

@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +15,7 @@ from tests.support.operators import ended, registered
 
 from batchseal.cli import main
 from batchseal.store import Store
+from batchseal.store.backups import HeldOperations
 
 HOSTILE = '=cmd|" /c calc"!A1\x1b[2J'
 
@@ -108,11 +111,67 @@ def test_export_is_safe_in_a_spreadsheet(
     assert [json.loads(line)["id"] for line in path.read_text("utf-8").splitlines()] == list(reversed(ids))
 
 
+def test_the_trail_names_the_account_and_not_what_the_environment_says(
+    ids: list[int], run: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody else")
+    assert run("cancel", str(ids[3]))[0] == 0
+    out = run("show", str(ids[3]))[1]
+    assert "command line on" in out and "somebody else" not in out
+
+
+def test_what_is_held_is_chosen_by_the_other_flags_too(
+    ids: list[int], database_url: str, run: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Else a cancel that is meant for one client service would end what is held of all."""
+
+    async def hold() -> int:
+        me = uuid4()
+        store = await Store.connect(database_url, instance=me)
+        row = await registered(store, me, 2, reference="held", client_service="A")
+        await HeldOperations(store).hold()
+        await store.close()
+        return row.id
+
+    own = asyncio.run(hold())
+    code, out, _ = run("list", "--held", "--client-service=A")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()] == [str(own), "1"]
+    code, _, err = run("cancel", "--held", "--client-service=A")
+    assert code == 1 and "1 operations with 2 documents; --yes is needed" in err
+    code, out, _ = run("cancel", "--held", "--client-service=A", "--yes")
+    assert code == 0 and f"Operation {own}: 2 documents are cancelled." in out
+    code, out, _ = run("list", "--held", "--json")
+    assert code == 0 and [json.loads(line)["id"] for line in out.splitlines()] == [ids[3]]
+    assert run("resume", "--held", "--client-service=A")[1] == "0 operations will be signed.\n"
+    assert run("resume", "--held") == (0, "1 operations will be signed.\n", "")
+
+
+def test_an_export_goes_on_behind_what_is_in_a_file(ids: list[int], database_url: str, tmp_path: Path) -> None:
+    """As with `>>`: an export to standard output must not empty the file that the shell has opened."""
+    path = tmp_path / "operations.csv"
+    path.write_text("from before\n")
+    command = [sys.executable, "-m", "batchseal.cli", "operations", "export", f"--database-url={database_url}"]
+    with path.open("ab") as file:
+        subprocess.run(command, stdout=file, check=True)
+    first, head, *rows = path.read_text("utf-8").splitlines()
+    assert first == "from before" and head.startswith("id,client_service,") and len(rows) == len(ids)
+
+
+def test_an_export_that_cannot_be_written_is_told_without_a_trace(
+    ids: list[int], run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    code, _, err = run("export", f"--out={tmp_path}/missing/operations.csv")
+    assert code == 2 and err.startswith("batchseal: --out: ") and "No such file" in err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         *(["retry"], ["cancel", "1", "--status=failed"], ["show"], ["show", "1", "2"], ["list", "1"], ["nothing"]),
         *(["list", "--since=yesterday"], ["list", "--older=5"], ["list", "--status=lost"], ["purge", "x"]),
+        *(["retry", "--held"], ["resume"], ["resume", "1", "--held"], ["resume", "1", "--client-service=A"]),
+        ["list", "--limit=0"],
     ],
 )
 def test_wrong_use(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

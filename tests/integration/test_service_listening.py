@@ -73,10 +73,12 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
     port = free_port()
     flags = [f"--tls-certificate={tmp_path}/server.pem", f"--tls-key={tmp_path}/server.key"]
     tmp_path.chmod(0o711)
-    command = [sys.executable, "-m", "batchseal.cli", "serve", *FAST, f"--port={port}"]
-    command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work", *flags]
+    command = [sys.executable, "-m", "batchseal.cli", "serve", *FAST]
+    command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work"]
+    flags += [f"--tls-client-ca={tmp_path}/authority.pem", f"--port={port}"]
+    management = f"--management-port={free_port()}"
     with (tmp_path / "log").open("wb") as log:
-        service = subprocess.Popen([*command, f"--tls-client-ca={tmp_path}/authority.pem"], stderr=log)
+        service = subprocess.Popen([*command, *flags, management], stderr=log)
     try:
         until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes(), 60)
         url = f"https://localhost:{port}/health/live"
@@ -88,6 +90,11 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
             assert answer.status == 200
         with pytest.raises(REFUSED):
             urllib.request.urlopen(f"http://localhost:{port}/health/live", timeout=5)
+        # The health check of a container has no certificate.
+        probe = [sys.executable, "-m", "batchseal.cli", "probe", *flags]
+        until(lambda: subprocess.run([*probe, management], capture_output=True, check=False).returncode == 0, 20)
+        refused = subprocess.run(probe, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1 and "give --management-port" in refused.stdout
     finally:
         service.terminate()
         assert service.wait(30) == 0

@@ -224,7 +224,10 @@ async def _is_off(house: House) -> bool:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("redeliver",), ("redeliver", "x"), ("redeliver", "--given-up", "--operation=1"), ("test",), ("list", "A")],
+    [
+        *(("redeliver",), ("redeliver", "x"), ("redeliver", "--given-up", "--operation=1"), ("test",), ("list", "A")),
+        ("list", "--limit=0"),
+    ],
 )
 def test_wrong_use(arguments: Sequence[str]) -> None:
     with pytest.raises(SystemExit) as ended:

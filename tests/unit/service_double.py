@@ -29,6 +29,7 @@ class ServiceDouble(ThreadingHTTPServer):
         self.operations: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.body_bytes = 0
+        self.cut_short = 0  # so many of the next replies with a content end in its middle
         self.headers: dict[str, str] = {}  # of the reply to a batch
         self.records_in_archive = False
         self.record_replies: dict[int, list[int]] = {}  # by ordinal: statuses of the next replies in place of a record
@@ -152,6 +153,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
+        if self.server.cut_short:
+            self.server.cut_short -= 1
+            self.close_connection = True
+            data = data[: len(data) // 2]
         self.wfile.write(data)
 
 

@@ -136,6 +136,10 @@ def test_a_wrong_value_is_refused_with_its_place(wrong: dict[str, Any], said: st
         ({"operator": {"port": 9090}, "managementPort": 9090}, "different ports"),
         ({"operator": {"ingress": {"enabled": True}}}, "give operator.port"),
         ({"operator": {"port": 8443, "ingress": {"enabled": True}}}, "trustedProxies"),
+        (
+            {"operator": {"port": 8443, "ingress": {"enabled": True}}, "trustedProxies": "10.0.0.0/8"},
+            "operator.ingress.host",
+        ),
         ({"operator": {"port": 8443, "oidc": {"issuer": "https://a.example"}}}, "operator.oidc"),
         ({"operator": {"port": 8443}, "networkPolicy": {"enabled": True}}, "networkPolicy.operatorFrom"),
         ({"tls": {"clientCaSecret": "a"}}, "tls.secret"),
@@ -284,6 +288,16 @@ def test_pods_run_where_and_as_whom_they_are_told() -> None:
     assert "serviceAccountName" not in pod(rendered())
     context = pod(example("openshift")["objects"])["securityContext"]
     assert context.keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+
+
+def test_exports_of_the_audit_trail_outlive_the_pods_of_several_instances() -> None:
+    found = example("instances")
+    (mount,) = (each for each in container(found["objects"])["volumeMounts"] if each["name"] == "audit")
+    assert {"name": "BATCHSEAL_AUDIT_FOLDER", "value": mount["mountPath"]} in container(found["objects"])["env"]
+    volumes = {each["name"]: each for each in pod(found["objects"])["volumes"]}
+    assert volumes["audit"] == {"name": "audit", "persistentVolumeClaim": {"claimName": "seals-audit"}}
+    assert "auditClaim" not in found["notes"] and "auditClaim" in example("autoscaling")["notes"]
+    assert "auditClaim" not in release({})["notes"]
 
 
 def test_notes_say_what_is_still_open() -> None:

@@ -97,6 +97,13 @@ def test_the_audit_warns_of_unknown_dotted_flags_too(tmp_path: Path, capsys: pyt
     assert "No such file" in said
 
 
+def test_an_export_of_the_audit_trail_ignores_no_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["audit", "export", "trail.jsonl"])
+    assert ended.value.code == 2
+    assert "--out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("command", "used"), [("probe", "--port"), ("audit", "--temp-folder")])
 def test_a_command_shows_only_the_settings_that_it_uses(
     command: str, used: str, capsys: pytest.CaptureFixture[str]
@@ -143,8 +150,17 @@ def test_bad_values_are_told_without_a_trace(
     assert said in message
 
 
+def test_a_file_that_cannot_be_read_is_told_without_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.pdf").write_bytes(b"%PDF")
+    out = tmp_path / "file" / "signed"  # no folder can be made below a file
+    flags = ["--client-id=a", f"--secret-file={tmp_path}/file", f"--out={out}", "--url=http://127.0.0.1:9"]
+    (tmp_path / "file").write_text("secret")
+    assert cli.main(["sign", str(tmp_path / "one.pdf"), *flags]) == 2
+    assert capsys.readouterr().err == f"batchseal: {out}: Not a directory\n"
+
+
 def test_every_command_is_a_file_of_its_own_in_the_table() -> None:
-    shared = {"__init__", "caller_secret", "databases", "messages", "settings_flags"}
+    shared = {"__init__", "caller_secret", "databases", "exports", "messages", "settings_flags"}
     files = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
     assert files - shared == set(cli.COMMANDS)
 

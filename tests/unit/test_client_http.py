@@ -1,6 +1,7 @@
 """The client over real sockets: batches signed by a small service, and what the client does when the service misbehaves."""
 
 import base64
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +92,25 @@ def test_a_service_that_is_away_for_a_moment_is_asked_again(
     assert len(service.operations) == 1
 
 
-def test_a_reference_that_somebody_took_is_an_error(service: Any, body: BatchBody, tmp_path: Path) -> None:
+def test_a_document_that_was_cut_off_is_fetched_again(service: Any, body: BatchBody, tmp_path: Path) -> None:
     run(service, body, tmp_path / "out")
+    client, target = Client(service.url, "id", "s", pauses_seconds=PAUSES), io.BytesIO()
+    service.cut_short = 1
+    client.fetch_document(7, 0, target)
+    assert target.getvalue() == body.documents[0].path.read_bytes() + double.MARK
+    service.cut_short = len(PAUSES)
+    with pytest.raises(RequestFailed, match="more expected"):
+        client.fetch_document(7, 0, target)
+    client.close()
+
+
+@pytest.mark.parametrize("replies", [[], [503], [503, 429]], ids=["at once", "after a refusal", "after two refusals"])
+def test_a_reference_that_somebody_took_is_an_error(
+    service: Any, body: BatchBody, tmp_path: Path, replies: list[int]
+) -> None:
+    """Also where the first attempt was refused for another reason: the results would be those of another batch."""
+    run(service, body, tmp_path / "out")
+    service.replies = replies
     with pytest.raises(RequestFailed, match="is taken") as caught:
         run(service, body, tmp_path / "again")
     assert (caught.value.status, caught.value.code) == (409, "0.0.7")

@@ -93,9 +93,11 @@ def test_what_a_bare_line_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Pa
 def test_secrets_are_not_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     flags = "--einvoice-integration-client.rest.provider.proxy.password=HIDDEN1 --proxy-password HIDDEN2"
     _, said, new = checked(
-        capsys, tmp_path, f"docker run -e MY_SECRET=HIDDEN3 -e BATCHSEAL_PROXY_PASSWORD=HIDDEN4 i {flags}"
+        capsys,
+        tmp_path,
+        f"docker run -e MY_SECRET=HIDDEN3 -e BATCHSEAL_PROXY_PASSWORD=HIDDEN4 -e KEY_PASSPHRASE=HIDDEN5 i {flags} -Dkey=HIDDEN6",
     )
-    assert "HIDDEN" not in repr(said) + new and "--env=MY_SECRET" in new
+    assert "HIDDEN" not in repr(said) + new and "--env=MY_SECRET" in new and "'-Dkey'" in repr(said)
 
 
 def test_deleting_everything_is_left_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

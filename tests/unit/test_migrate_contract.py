@@ -113,6 +113,13 @@ def test_what_is_no_document(tmp_path: Path, text: str, capsys: pytest.CaptureFi
         imported(tmp_path, text, capsys)
 
 
+def test_a_file_that_is_there_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "contract.toml").write_text("# changed by hand\n")
+    with pytest.raises(ConfigurationError, match="is there already"):
+        imported(tmp_path, VENDOR, capsys)
+    assert (tmp_path / "contract.toml").read_text() == "# changed by hand\n"
+
+
 def test_circles_of_references_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loop = {"$ref": "#/components/schemas/A"}
     schemas = {

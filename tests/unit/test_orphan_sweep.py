@@ -115,7 +115,7 @@ class Due:
     async def purgeable_for_room(self, client_service: str) -> dict[int, Any]:
         return self.rows["for room"]
 
-    async def mark_purged(self, operation_ids: list[int]) -> dict[int, Any]:
+    async def mark_purged(self, operation_ids: list[int], *, unless_backed_up: bool = False) -> dict[int, Any]:
         self.marked.append(operation_ids)
         self.rows = {name: {} for name in self.rows}
         return {}

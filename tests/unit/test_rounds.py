@@ -17,8 +17,9 @@ class Noted:
 
     is_own = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, backed_up: bool = False) -> None:
         self.calls: list[str] = []
+        self._backed_up = backed_up
 
     def __getattr__(self, name: str) -> Any:
         async def call(*values: Any, **options: Any) -> Any:
@@ -26,6 +27,9 @@ class Noted:
             return []
 
         return call
+
+    async def is_being_backed_up(self) -> bool:
+        return self._backed_up
 
     async def clock(self) -> Clock:
         return Clock(datetime.now(UTC), None, None, None, None)
@@ -85,3 +89,10 @@ async def test_while_the_payload_store_is_away_the_tables_are_looked_after_all_t
     share = Share(upkeep=True, payloads=True)
     await Rounds(away, away, away, away, away, RETENTION, shared=share).round()
     assert away.calls == [*SHARED, *UPKEEP]
+
+
+async def test_nothing_is_dropped_while_a_backup_reads_the_tables() -> None:
+    noted: Any = Noted(backed_up=True)
+    await Rounds(noted, noted, noted, noted, noted, RETENTION).round()
+    dropped = {"document_months", "signature_days", "export_and_drop"}
+    assert noted.calls == [*OWN, *(call for call in UPKEEP if call not in dropped)]

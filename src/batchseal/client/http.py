@@ -91,14 +91,17 @@ class Client:
 
     def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
         """Sends the batch. Returns once the service has registered it. Raises RequestFailed."""
+        may_be_registered = False
         for attempt, pause in enumerate(self._pauses_seconds):
             try:
                 self._send_batch(body, progress)
                 return
             except RequestFailed as problem:
-                # "Reference taken" after a retry: the service registered an earlier attempt, and its reply was lost.
-                if attempt and problem.code == "0.0.7":
+                # "Reference taken" after a reply was lost: the service has registered that attempt. After a refusal, the reference
+                # is that of another batch.
+                if may_be_registered and problem.code == "0.0.7":
                     return
+                may_be_registered = may_be_registered or problem.status == 0
                 if problem.status not in (0, 429, 503) or attempt == len(self._pauses_seconds) - 1:
                     raise
                 time.sleep(min(problem.retry_after_seconds or pause, LONGEST_PAUSE_SECONDS))
@@ -150,6 +153,8 @@ class Client:
             target.truncate()
             while piece := reply.read(COPY_BYTES):
                 target.write(piece)
+            if reply.length:  # what is left of Content-Length: a reply that is read in pieces may end early without an exception
+                raise http.client.IncompleteRead(b"", reply.length)
             return reply.getheader("Content-Type") or ""
 
         media_type: str = self._get(path, {"Accept": "*/*"}, copy)

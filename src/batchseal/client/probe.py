@@ -12,12 +12,24 @@ PROBE_SECONDS = 5
 MAX_REPLY_BYTES = 64 << 10
 
 
+def place_of(settings: Settings) -> tuple[str, int, bool]:
+    """Host and port that health is asked at, and whether they speak TLS.
+
+    Where callers need a certificate, which nobody here has, that is the management listener, if there is one.
+    """
+    if settings.tls_client_ca and settings.management_port:
+        host, port, has_tls = settings.management_host, settings.management_port, False
+    else:
+        host, port, has_tls = settings.host, settings.port, bool(settings.tls_certificate)
+    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host), port, has_tls
+
+
 def ask(settings: Settings, path: str) -> tuple[int, bytes]:
     """HTTP status and body of a GET to the service that these settings describe. Raises OSError."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost:{settings.port}\r\nConnection: close\r\n\r\n"
+    host, port, has_tls = place_of(settings)
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n"
     # Use a plain socket: http.client would double the memory of the probe, which counts against the container's limit.
-    with connect(settings, host) as connection:
+    with connect(host, port, has_tls=has_tls) as connection:
         connection.sendall(request.encode())
         reply = bytearray()
         while (piece := connection.recv(MAX_REPLY_BYTES)) and len(reply) < MAX_REPLY_BYTES:
@@ -31,10 +43,10 @@ def ask(settings: Settings, path: str) -> tuple[int, bytes]:
     return int(head[9:12]), body
 
 
-def connect(settings: Settings, host: str) -> socket.socket:
-    """A connection to the service, with TLS if the settings say so. Raises OSError."""
-    connection = socket.create_connection((host, settings.port), PROBE_SECONDS)
-    if not settings.tls_certificate:
+def connect(host: str, port: int, *, has_tls: bool) -> socket.socket:
+    """A connection to the service. Raises OSError."""
+    connection = socket.create_connection((host, port), PROBE_SECONDS)
+    if not has_tls:
         return connection
     import ssl
 

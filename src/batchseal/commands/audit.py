@@ -12,6 +12,7 @@ from batchseal.audit.chain import Verifier
 from batchseal.audit.tokens import StampChecks, stamp_in
 from batchseal.audit.writer import lines_of
 from batchseal.commands.databases import OF_DATABASE, open_store
+from batchseal.commands.exports import export_to
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
@@ -45,6 +46,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE", help="file for the export (default: standard output)")
     settings, options = parse(parser, arguments)
     if options.action == "export":
+        if options.files:
+            parser.error("export takes no files; --out names the file to write")
         return asyncio.run(export(settings, options.out))
     return verify_files(options.files, settings) if options.files else asyncio.run(verify(settings))
 
@@ -123,7 +126,8 @@ def verify_files(paths: list[Path], settings: Settings) -> int:
 def follow_file(verifier: Verifier, path: Path) -> None:
     """Checks the entries of an exported file. Raises ConfigurationError if it cannot be read."""
     try:
-        verifier.take_lines(path.read_bytes().splitlines(), path.name)
+        with path.open("rb") as file:  # a month may be larger than the memory
+            verifier.take_lines(file, path.name)
     except OSError as problem:
         raise ConfigurationError(f"{path}: {problem.strerror}") from None
 
@@ -151,10 +155,10 @@ async def export(settings: Settings, out: Path | None) -> int:
 
     The time stamp over an entry is one more line behind it.
     """
-    with open(out or "/dev/stdout", "wb") as file:  # noqa: ASYNC230 (Nothing else runs in the event loop of a command.)
-        async with open_trail(settings) as trail:
-            stamps = await trail.time_stamps() if await trail.knows_time_stamps() else []
-            by_position = {stamp.position: stamp for stamp in stamps}
+    async with open_trail(settings) as trail:
+        stamps = await trail.time_stamps() if await trail.knows_time_stamps() else []
+        by_position = {stamp.position: stamp for stamp in stamps}
+        with export_to(out) as file:
             async for entry in trail.read():
                 file.write(lines_of(entry, by_position.get(entry.position)))
     return 0

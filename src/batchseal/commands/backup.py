@@ -12,26 +12,28 @@ from batchseal.commands.settings_flags import parse, settings_parser
 DESCRIPTION = """
 Write a backup of the service that uses --temp-folder into FOLDER, which must be empty or missing: the embedded
 database, and the payloads of all operations that have not been purged. The service may go on meanwhile. What it
-acknowledged before the command began is in the backup; nothing is purged until it ends.
+acknowledged before the command began is in the backup; nothing is purged until it ends. Call it as the user of the
+service, and with the --payload-store of the service. If it fails or is interrupted, FOLDER is empty again.
 
 The files of client services, keys (--payload-key-file, --token-key-file) and exports of the audit trail are not
 part of it. Whoever can read the backup can read the documents, unless --payload-key-file encrypts them."""
 
 EXIT_CODES = "Exit code: 0 if the backup is complete, 2 if there is none."
-USED = (*OF_DATABASE, "payload_store")
+# A restore uses the same settings.
+USED = (*OF_DATABASE, "payload_store", "payload_store_key", "payload_store_secret", "payload_store_token")
 
 
-def command_parser(name: str, description: str, used: Sequence[str]) -> argparse.ArgumentParser:
+def command_parser(name: str, description: str, exit_codes: str) -> argparse.ArgumentParser:
     """A parser for a command with a folder and settings."""
-    parser = settings_parser(name, description, used)
+    parser = settings_parser(name, description, USED)
     parser.usage = f"batchseal {name} FOLDER [--FLAG=VALUE]..."
-    parser.epilog = f"{parser.epilog}\n\n{EXIT_CODES}"
+    parser.epilog = f"{parser.epilog}\n\n{exit_codes}"
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of the backup")
     return parser
 
 
 def run(arguments: Sequence[str]) -> int:
-    settings, options = parse(command_parser("backup", DESCRIPTION, USED), arguments)
+    settings, options = parse(command_parser("backup", DESCRIPTION, EXIT_CODES), arguments)
     from batchseal.commands.backups.taking import take
 
     manifest = asyncio.run(take(settings, options.folder, complain))

@@ -46,6 +46,7 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
     from batchseal.store.erasure import Erasure
     from batchseal.store.trail import AuditTrail
 
+    own_store = settings.payload_store.partition(":")[0]
     async with open_store(settings) as store:
         erasure = Erasure(store.database)
         found = await erasure.find(reference, client_service)
@@ -58,6 +59,11 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
             complain(f"operation {open_ones[0]} is not finished yet")
         elif stored := [operation.id for operation in found if not operation.payload_purged and not with_payloads]:
             complain(f"the documents of operation {stored[0]} are still stored; --documents deletes them too")
+        elif elsewhere := [o for o in found if not o.payload_purged and o.payload_store not in (None, own_store)]:
+            complain(
+                f"the documents of operation {elsewhere[0].id} are in a payload store of the kind {elsewhere[0].payload_store}:"
+                " give --payload-store as the service has it, so that they are deleted now"
+            )
         elif waiting := [operation.id for operation in found if operation.entry_waits]:
             complain(f"the audit trail has not told the end of operation {waiting[0]} yet; try again in a moment")
         else:

@@ -48,7 +48,7 @@ REFERENCES_CODES = (
 CONTRACT = """
 Read the vendor's own OpenAPI document (version 2 or 3, JSON) and write the addresses and field names in it as a
 contract.toml for --compat.contract. What was matched by likeness, and what did not match, is said, and stands in the
-file as comments: look at it before you use the file."""
+file as comments: look at it before you use the file. A file that is there is not replaced."""
 CONTRACT_CODES = (
     "Exit code: 0 if everything matched, 1 if something did not (the file is written all the same), 2 for wrong use."
 )
@@ -201,7 +201,12 @@ def contract(arguments: Sequence[str]) -> int:
     own = load_contract()
     imported = import_contract(read_openapi(options.document), own)
     try:
-        options.out.write_text(as_toml(imported, own, options.document.name), "utf-8")
+        with options.out.open("x", encoding="utf-8") as file:
+            file.write(as_toml(imported, own, options.document.name))
+    except FileExistsError:
+        raise ConfigurationError(
+            f"--out: {options.out} is there already, perhaps with changes of yours; name another file"
+        ) from None
     except OSError as problem:
         raise ConfigurationError(f"--out: {options.out}: {problem.strerror}") from None
     load_contract(str(options.out))  # what was written can be used

@@ -2,13 +2,17 @@
 
 import argparse
 import asyncio
-import getpass
+import io
+import os
+import pwd
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchseal.commands.databases import OF_DATABASE, open_operator_store
+from batchseal.commands.exports import export_to
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
@@ -27,7 +31,8 @@ List the operations of a service, show one, and have operations signed again, ca
   purge       delete the documents and results of finished operations, whether they were fetched or not
   resume      have operations signed that are held: after a restore, those that were unfinished in the backup. What was
               signed after the backup cannot be known, so a document may get a second signature. With --held instead
-              of ids, all that are held; list --held shows them, and cancel ends them
+              of ids, all that are held, or those of them that the other flags name; list --held shows them, and
+              cancel --held ends them
   export      write all operations that the flags name as CSV, or with --json as one JSON object a line
 
 retry, cancel and purge take the ids of operations, or flags that say which are meant; then they ask before they begin,
@@ -43,8 +48,8 @@ USAGE = """batchseal operations list [--status STATUS] [...] [--limit N] [--json
        batchseal operations retry (ID... | FILTER) [--also-fetched] [--everything] [--yes] [--json]
        batchseal operations cancel (ID... | FILTER) [--yes] [--json]
        batchseal operations purge (ID... | FILTER) [--yes] [--json]
-       batchseal operations list --held
-       batchseal operations resume|cancel (ID... | --held)
+       batchseal operations list --held [FILTER]
+       batchseal operations resume (ID... | --held [FILTER])
        batchseal operations export [FILTER] [--out FILE] [--json]"""
 
 ACTIONS = ("list", "show", "retry", "cancel", "purge", "resume", "export")
@@ -68,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
     output.add_argument("--limit", type=int, default=50, metavar="N", help="list so many (default: 50)")
     output.add_argument("--documents", action="store_true", help="show: the documents too")
     output.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
-    output.add_argument("--out", metavar="FILE", help="export: into this file (default: standard output)")
+    output.add_argument("--out", type=Path, metavar="FILE", help="export: into this file (default: standard output)")
     output.add_argument(
         "--also-fetched",
         action="store_true",
@@ -78,36 +83,33 @@ def run(arguments: Sequence[str]) -> int:
     output.add_argument(
         "--everything", action="store_true", help="retry: also documents in which the fault itself lies"
     )
-    output.add_argument("--held", action="store_true", help="list, resume, cancel: all that are held after a restore")
     output.add_argument("--yes", action="store_true", help="do not ask whether the operations of a filter are meant")
     settings, options = parse(parser, arguments)
     wanted = filter_of(options)
-    if options.action == "resume" or options.held:
-        return decide_on_held(parser, settings, options)
+    has_filter = wanted != type(wanted)()
+    if options.limit < 1:
+        parser.error("--limit must be at least 1")
+    if options.held and options.action not in OF_HELD:
+        parser.error(f"--held is for {', '.join(OF_HELD)}")
+    if options.action == "resume" and (bool(options.ids) == options.held or (options.ids and has_filter)):
+        parser.error("resume needs either the ids of operations or --held, perhaps with flags that say which of them")
     if options.action == "show" and len(options.ids) != 1:
         parser.error("show needs the id of one operation")
     if options.action in ("list", "export") and options.ids:
         parser.error(f"{options.action} takes no ids; show ID shows one operation")
-    if options.action in CHANGES and bool(options.ids) == (wanted != type(wanted)()):
+    if options.action in CHANGES and bool(options.ids) == has_filter:
         parser.error(f"{options.action} needs either ids of operations or flags that say which are meant")
     return asyncio.run(operate(settings, options, wanted))
 
 
-def decide_on_held(parser: argparse.ArgumentParser, settings: Settings, options: argparse.Namespace) -> int:
-    """What concerns operations that are held after a restore. Returns the exit code."""
-    from batchseal.commands.operating import held
-
-    if options.action not in OF_HELD:
-        parser.error(f"--held is for {', '.join(OF_HELD)}")
-    if options.action == "list":
-        return asyncio.run(held.show(settings))
-    if bool(options.ids) == options.held:
-        parser.error(f"{options.action} needs either the ids of operations or --held")
-    return asyncio.run(held.decide(settings, options.action, options.ids or None, who_acts()))
-
-
 async def operate(settings: Settings, options: argparse.Namespace, wanted: "OperationFilter") -> int:
     """Does what the command line says. Returns the exit code."""
+    from batchseal.commands.operating import held
+
+    if options.action == "resume":
+        return await held.resume(settings, options.ids, wanted, who_acts())
+    if options.held and options.action == "list" and not options.json:
+        return await held.show(settings, wanted)
     async with open_operator_store(settings) as store:
         if options.action == "list":
             return await show_list(store, options, wanted)
@@ -152,20 +154,27 @@ async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool
     return 0
 
 
-async def export(store: "OperatorStore", wanted: "OperationFilter", out: str | None, *, as_json: bool) -> int:
+async def export(store: "OperatorStore", wanted: "OperationFilter", out: Path | None, *, as_json: bool) -> int:
+    is_first = True
+    with export_to(out) as file:
+        async for lines in store.all_operations(wanted):
+            file.write(exported(lines, as_json=as_json, head=is_first))
+            is_first = False
+        if is_first:
+            file.write(exported((), as_json=as_json, head=True))
+    return 0
+
+
+def exported(lines: "Sequence[OperationLine]", *, as_json: bool, head: bool) -> bytes:
+    """A part of an export. `head`: CSV begins with the names of its columns."""
     from batchseal.commands.operating.output import line_of_json, write_csv
 
-    is_first = True
-    with open(out or "/dev/stdout", "w", encoding="utf-8", newline="") as file:  # noqa: ASYNC230 (Nothing else runs here.)
-        async for lines in store.all_operations(wanted):
-            if as_json:
-                file.writelines(f"{line_of_json(line)}\n" for line in lines)
-            else:
-                write_csv(file, lines, head=is_first)
-            is_first = False
-        if is_first and not as_json:
-            write_csv(file, [], head=True)
-    return 0
+    text = io.StringIO(newline="")
+    if as_json:
+        text.writelines(f"{line_of_json(line)}\n" for line in lines)
+    else:
+        write_csv(text, lines, head=head)
+    return text.getvalue().encode()
 
 
 async def change(store: "OperatorStore", options: argparse.Namespace, wanted: "OperationFilter") -> int:
@@ -214,11 +223,11 @@ async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilte
 
 
 def who_acts() -> "Who":
-    """The account that runs the command, and where."""
+    """The account that runs the command, and where, for the audit trail. What variables such as LOGNAME say does not count."""
     from batchseal.store.operator import Who
 
     try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = "unknown"
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = f"user {os.geteuid()}"
     return Who(name, f"command line on {socket.gethostname()}")

@@ -2,8 +2,6 @@
 
 import asyncio
 import getpass
-import os
-import pwd
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -199,14 +197,11 @@ async def knows_accounts(accounts: OperatorAccounts) -> bool:
 
 async def note(settings: Settings, store: Store, detail: str) -> None:
     """Leaves an entry in the audit trail: the account of the system that has called this command, and what was done."""
-    from batchseal.store.operator import OperatorStore, Who
+    from batchseal.commands.operations import who_acts
+    from batchseal.store.operator import OperatorStore
 
     try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        name = f"user {os.geteuid()}"
-    try:
-        await OperatorStore(store.database, settings).note(Who(name, "command line"), detail)
+        await OperatorStore(store.database, settings).note(who_acts(), detail)
     except ConfigurationError as problem:
         complain(f"warning: the audit trail has no entry of this: {problem.cause}")
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 
 from batchseal.commands.backup import command_parser
-from batchseal.commands.databases import OF_DATABASE
 from batchseal.commands.messages import complain
 from batchseal.commands.settings_flags import parse
 
@@ -17,13 +16,16 @@ was signed after the backup. `batchseal operations list --held` shows them, `bat
 be signed, and `batchseal operations cancel` ends them. Callers see them as waiting until then. What the backup
 knows as signed is never signed again.
 
-The old service must not run any more, or callers have two of them."""
+The old service must not run any more, or callers have two of them. Call the command as the user that the service runs
+as, and with the --payload-store that the service had. If it fails or is interrupted, no service starts in the folder:
+empty it, and restore again. Restore only what you trust: whoever can change a backup decides what the database does."""
 
-USED = (*OF_DATABASE, "payload_store")
+EXIT_CODES = "Exit code: 0 if the backup is restored, or with --check is what was written; 2 if it is not."
 
 
 def run(arguments: Sequence[str]) -> int:
-    parser = command_parser("restore", DESCRIPTION, USED)
+    parser = command_parser("restore", DESCRIPTION, EXIT_CODES)
+    parser.usage = "batchseal restore FOLDER [--check] [--FLAG=VALUE]..."
     parser.add_argument("--check", action="store_true", help="only compare the backup with its checksums")
     settings, options = parse(parser, arguments)
     from batchseal.commands.backups.manifest import Manifest

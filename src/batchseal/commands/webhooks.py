@@ -59,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--given-up", action="store_true", help="every event that was given up, for redeliver")
     settings, options = parse(parser, arguments)
+    if options.limit < 1:
+        parser.error("--limit must be at least 1")
     if options.action == "test":
         if len(options.names) != 1:
             parser.error("test needs the id of one client service")

@@ -187,7 +187,10 @@ class EmbeddedPostgres:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     os.close(lock)
-                    raise ConfigurationError(f"another service uses the database in {self.folder}") from None
+                    raise ConfigurationError(
+                        f"another service uses the database in {self.folder}, or a command that was called while no service ran,"
+                        " such as `batchseal backup`: try again when it has ended"
+                    ) from None
                 await asyncio.sleep(0.05)
         self._lock = lock
 

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from batchseal.errors import DatabaseUnavailable
 from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import OperationRow, PayloadColumns, operation_row, payload_columns
+from batchseal.store.rows import PayloadColumns, payload_columns
 from batchseal.store.store import Store
 from batchseal.store.upkeep import BACKUP_LOCK
 
@@ -38,6 +39,10 @@ class Snapshot:
         record = await self._connection.fetchrow(QUERIES["backup_counts"])
         return Counts(record["operations"], record["unfinished"], record["last_id"])
 
+    async def stores(self) -> set[str | None]:
+        """The kinds of payload stores that hold payloads (`operations.payload_store`); None is the folder of an instance."""
+        return {record["payload_store"] for record in await self._connection.fetch(QUERIES["stores_of_payloads"])}
+
     async def payloads(self) -> AsyncIterator[tuple[int, PayloadColumns]]:
         """Id and payloads of each operation that has its payload."""
         async for record in self._connection.cursor(QUERIES["payloads_to_copy"], prefetch=LISTED_AT_ONCE):
@@ -46,11 +51,19 @@ class Snapshot:
 
 @asynccontextmanager
 async def without_purging(database: Database) -> AsyncIterator[None]:
-    """No payload is purged during the block. It takes a connection. Raises DatabaseUnavailable."""
+    """No payload is purged during the block. It takes a connection.
+
+    Raises DatabaseUnavailable, at the end of the block too, if the connection was lost that holds the lock.
+    """
     async with database.connection() as connection:
         await connection.execute(QUERIES["begin_backup"], BACKUP_LOCK)
         try:
             yield
+            if connection.is_closed():
+                raise DatabaseUnavailable(
+                    "the database went away while payloads were copied, so some of them may have been purged meanwhile;"
+                    " make the backup again"
+                )
         finally:
             if not connection.is_closed():
                 await connection.execute(QUERIES["end_backup"], BACKUP_LOCK)
@@ -82,15 +95,3 @@ class HeldOperations:
         """Marks results as gone whose payload the backup does not hold. Returns how many there were."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["mark_not_backed_up"], list(operation_ids)))
-
-    async def all(self) -> AsyncIterator[OperationRow]:
-        """The held operations, the oldest first."""
-        after = 0
-        while True:
-            async with self._database.connection() as connection:
-                records = await connection.fetch(QUERIES["held"], after, LISTED_AT_ONCE)
-            for record in records:
-                yield operation_row(record)
-            if len(records) < LISTED_AT_ONCE:
-                return
-            after = records[-1]["id"]

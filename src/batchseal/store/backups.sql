@@ -1,5 +1,5 @@
 -- name: is_being_backed_up
--- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it for the length of the statement.
+-- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it until the end of the transaction.
 SELECT NOT pg_try_advisory_xact_lock($1);
 
 -- name: begin_backup
@@ -13,6 +13,10 @@ SELECT pg_export_snapshot();
 -- name: payloads_to_copy
 -- What is backed up beside the rows: the payloads that rows name, in the order in which they came.
 SELECT id, status, payload_id, payload_record, further_payloads FROM operations WHERE NOT payload_purged ORDER BY id;
+
+-- name: stores_of_payloads
+-- In which kinds of payload stores the payloads lie that are to be backed up; NULL is the folder of an instance.
+SELECT DISTINCT payload_store FROM operations WHERE NOT payload_purged;
 
 -- name: backup_counts
 -- What a backup holds, for its manifest.
@@ -29,10 +33,6 @@ RETURNING id;
 -- name: mark_not_backed_up
 -- Marks results whose payload the backup could not hold any more, since it was purged while the backup was made.
 UPDATE operations SET payload_purged = true WHERE id = ANY ($1::bigint[]) AND status IN (2, 4) RETURNING id;
-
--- name: held
--- The operations that are held, the oldest first, after $1.
-SELECT * FROM operations WHERE status IN (1, 3) AND held_at IS NOT NULL AND id > $1 ORDER BY id LIMIT $2;
 
 -- name: end_backup
 -- Gives the lock of a backup ($1) back.

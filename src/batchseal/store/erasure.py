@@ -22,6 +22,7 @@ class Named:
     finished: bool
     payload_purged: bool
     entry_waits: bool  # the audit entry of its end still needs its payload
+    payload_store: str | None = None  # the kind of store that its payload lies in; None: in the folder of an instance
 
 
 class Erasure:
@@ -36,7 +37,7 @@ class Erasure:
         Raises ConfigurationError if the schema is that of an earlier release.
         """
         async with self._database.connection() as connection:
-            if not await connection.fetchval(QUERIES["has_texts_removed"]):
+            if not await connection.fetchval(QUERIES["can_erase_texts"]):
                 raise ConfigurationError(
                     "the database is that of an earlier release; start the service once to bring it up to date"
                 )

@@ -19,7 +19,7 @@ RETURNING o.id;
 -- All operations with an external reference, of one client service or of all ($2 is null). `entry_waits` says whether the audit
 -- entry of the end is not in the chain yet: it is computed from the payload.
 SELECT o.id, o.client_service, o.status IN (2, 4) AS finished, o.payload_purged,
-       EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = o.id AND a.event = 2) AS entry_waits
+       EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = o.id AND a.event = 2) AS entry_waits, o.payload_store
 FROM operations o
 WHERE o.external_reference = $1 AND ($2::text IS NULL OR o.client_service = $2)
 ORDER BY o.id;
@@ -47,6 +47,6 @@ FROM erased, unnest(CASE WHEN purged_now THEN ARRAY[4, 5] ELSE ARRAY[5] END) WIT
 ORDER BY id, e.place
 RETURNING *;
 
--- name: has_texts_removed
--- Whether the schema knows of removed texts.
-SELECT EXISTS (SELECT FROM migrations WHERE number = 9);
+-- name: can_erase_texts
+-- Whether the schema has all columns that `with_reference` and `erase_texts` use.
+SELECT EXISTS (SELECT FROM migrations WHERE number = 19);

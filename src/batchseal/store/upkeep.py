@@ -112,12 +112,18 @@ class Upkeep:
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK))
 
-    async def mark_purged(self, operation_ids: list[int]) -> dict[int, tuple[str, PayloadColumns]]:
+    async def mark_purged(
+        self, operation_ids: list[int], *, unless_backed_up: bool = False
+    ) -> dict[int, tuple[str, PayloadColumns]]:
         """Marks finished operations as purged. To be called before their payloads are deleted.
 
         Returns the client service and the payloads of those that were marked, by operation. Unfinished ones are left as they are.
+        With `unless_backed_up`, none is marked while a backup is made. One that begins meanwhile waits until these are marked, so
+        its snapshot knows that they are purged.
         """
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
+            if unless_backed_up and await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK):
+                return {}
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}

@@ -6,5 +6,6 @@
     payloads.bin      the payloads, one behind the other, in the order of the lines
 
 `taking.py` makes one of a service that may run, `restoring.py` puts one into an empty folder. Keys and files of client services
-are not part of it.
+are not part of it. An interrupted command leaves no files of a backup; a folder that was half restored says so, and no service
+starts in it.
 """

@@ -26,7 +26,9 @@ class FileNote:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """`missing` are operations whose payload was gone when it was to be copied. Times are ISO 8601 in UTC."""
+    """`missing` are operations whose payload was gone when it was to be copied. `payload_store` is the setting without its
+    parameters. Times are ISO 8601 in UTC.
+    """
 
     began_at: str
     ended_at: str
@@ -41,6 +43,17 @@ class Manifest:
     missing: list[int]
     files: dict[str, FileNote]
     format: int = field(default=FORMAT)
+
+    def require_store(self, payload_store: str) -> None:
+        """Raises ConfigurationError if payloads of this backup cannot be put into the store of this setting.
+
+        Another bucket or folder of the same kind will do: the rows of operations name the kind of their store alone.
+        """
+        if kind_of(payload_store) != kind_of(self.payload_store):
+            raise ConfigurationError(
+                f"--payload-store is {kind_of(payload_store)}, and the payloads of this backup are those of {self.payload_store}:"
+                " give --payload-store as the service had it"
+            )
 
     def write(self, folder: Path) -> None:
         """Makes the folder a backup: all other files are complete, and on the disk."""
@@ -94,6 +107,11 @@ class Noted:
     @property
     def note(self) -> FileNote:
         return FileNote(self.bytes, self._digest.hexdigest())
+
+
+def kind_of(payload_store: str) -> str:
+    """The kind of the payload store that a setting names: local, shared or s3."""
+    return payload_store.partition(":")[0]
 
 
 def note_of(path: Path) -> FileNote:

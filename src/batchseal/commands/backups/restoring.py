@@ -4,8 +4,6 @@ The rows come first, then the payloads. Whatever was unfinished in the backup is
 it is on the disk the folder says that it is not finished, and no service starts in it.
 """
 
-import asyncio
-import base64
 import hashlib
 import json
 import os
@@ -16,13 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
 
-import msgspec
-
 from batchseal.commands.backups.dumps import client, load
 from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, READ_BYTES, Manifest
-from batchseal.commands.backups.taking import EXTERNAL
+from batchseal.commands.backups.taking import EXTERNAL, unpacked
+from batchseal.commands.backups.threads import GoOn, in_thread
 from batchseal.errors import ConfigurationError
-from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.raw import RawPayloads, raw_payloads
 from batchseal.postgres.cluster import ROLE
 from batchseal.postgres.server import EmbeddedPostgres
@@ -40,9 +36,10 @@ async def restore(settings: Settings, folder: Path, tell: Tell) -> int:
     if not settings.has_embedded_database:
         raise ConfigurationError(EXTERNAL)
     manifest = Manifest.read(folder)
-    manifest.check(folder, tell)
+    manifest.require_store(settings.payload_store)
     require_empty(settings.temp_folder)
     program = client(settings.postgres_bin, "psql")
+    manifest.check(folder, tell)  # last, since it reads all of a backup, which may take an hour
     settings, lock = prepare(settings)
     try:
         marker = settings.temp_folder / RESTORING
@@ -51,7 +48,7 @@ async def restore(settings: Settings, folder: Path, tell: Tell) -> int:
         settings = replace(settings, instance=manifest.instance)
         held = await restore_database(settings, program, folder, manifest, tell)
         tell(f"copying {manifest.payloads} payloads")
-        await asyncio.to_thread(partial(restore_payloads, raw_payloads(settings), folder))
+        await in_thread(partial(restore_payloads, raw_payloads(settings), folder))
         marker.unlink()
         sync(settings.temp_folder)
     finally:
@@ -94,18 +91,21 @@ async def restore_database(settings: Settings, program: Path, folder: Path, mani
         await server.stop()
 
 
-def restore_payloads(raw: RawPayloads, folder: Path) -> None:
-    """Blocking. Puts all payloads back. Raises ConfigurationError for one that does not match its checksum."""
+def restore_payloads(raw: RawPayloads, folder: Path, go_on: GoOn) -> None:
+    """Blocking. Puts all payloads back. Raises ConfigurationError for one that does not match its checksum.
+
+    `go_on` is called before each block.
+    """
     with (folder / INDEX).open("rb") as index, (folder / PAYLOADS).open("rb") as payloads:
         for line in index:
             noted = json.loads(line)
             digest = hashlib.sha256()
-            blocks = read_exactly(payloads, noted["bytes"], digest.update)
+            blocks = read_exactly(payloads, noted["bytes"], digest.update, go_on)
             if noted["record"] is None:
                 for _ in blocks:
                     pass
                 continue
-            record = msgspec.msgpack.decode(base64.b64decode(noted["record"]), type=PayloadRecord)
+            record = unpacked(noted["record"])
             raw.write(record, blocks)
             for _ in blocks:  # a store that has the payload may not have read them
                 pass
@@ -114,9 +114,10 @@ def restore_payloads(raw: RawPayloads, folder: Path) -> None:
     raw.settle()
 
 
-def read_exactly(file: BinaryIO, length: int, seen: Callable[[bytes], None]) -> Iterator[bytes]:
+def read_exactly(file: BinaryIO, length: int, seen: Callable[[bytes], None], go_on: GoOn) -> Iterator[bytes]:
     """The next `length` bytes of a file, in blocks. Raises ConfigurationError where it ends before."""
-    while length:
+    while length > 0:
+        go_on()
         block = file.read(min(READ_BYTES, length))
         if not block:
             raise ConfigurationError(f"{PAYLOADS} ends too early")

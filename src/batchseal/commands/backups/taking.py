@@ -5,22 +5,38 @@ meanwhile, so what the rows of the snapshot name is still there when it is copie
 part of it.
 """
 
-import asyncio
 import base64
 import json
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
+
+import msgspec
 
 from batchseal import __version__
 from batchseal.commands.backups.dumps import client, dump
-from batchseal.commands.backups.manifest import DATABASE, INDEX, PAYLOADS, FileNote, Manifest, Noted, now
+from batchseal.commands.backups.manifest import (
+    DATABASE,
+    INDEX,
+    MANIFEST,
+    PAYLOADS,
+    FileNote,
+    Manifest,
+    Noted,
+    kind_of,
+    now,
+)
+from batchseal.commands.backups.threads import GoOn, in_thread
 from batchseal.commands.databases import opened_database
 from batchseal.errors import ConfigurationError, PayloadDamaged
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.operation import record_bytes, records_of
 from batchseal.payloads.raw import RawPayloads, raw_payloads
+from batchseal.payloads.stores import LOCAL
 from batchseal.postgres.programs import find_programs
 from batchseal.processes.places import settle
 from batchseal.settings.load import Settings
@@ -30,7 +46,8 @@ from batchseal.system.disk import read_own, replacing
 
 Tell = Callable[[str], None]
 EXTERNAL = (
-    "the database of --database-url is not embedded: use its own tools, and copy the payloads after it (README, Backup)"
+    "the database of --database-url is not embedded: use its own tools, and copy the payloads after it, as the page"
+    " Backup and restore of the documentation says"
 )
 
 
@@ -41,17 +58,24 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     settings = settle(settings)
     instance = identity_in(settings.temp_folder)
     make_empty(folder)
+    with complete_or_nothing(folder):
+        return await write(settings, instance, folder, tell)
+
+
+async def write(settings: Settings, instance: str, folder: Path, tell: Tell) -> Manifest:
+    """Writes all files, the manifest last. Raises ConfigurationError, OSError."""
     began = now()
     program = client(settings.postgres_bin, "pg_dump")
     async with opened_database(settings) as address:
         store = await Store.connect(address, instance=uuid4(), pool_size=2)
         try:
-            async with without_purging(store.database):
-                tell("dumping the database")
-                counts, named, dumped = await take_database(store, program, address.url, folder)
-                tell(f"copying the payloads of {len(named)} operations")
-                copying = partial(copy_payloads, raw_payloads(settings), named, folder)
-                index, payloads, copied, missing = await asyncio.to_thread(copying)
+            with tempfile.TemporaryFile(dir=folder) as listed:
+                async with without_purging(store.database):
+                    tell("dumping the database")
+                    counts, named, dumped = await take_database(settings, store, program, address.url, folder, listed)
+                    tell(f"copying the payloads of {named} operations")
+                    copying = partial(copy_payloads, raw_payloads(settings), named_in(listed), folder)
+                    index, payloads, copied, missing = await in_thread(copying)
         finally:
             await store.close()
     manifest = Manifest(
@@ -92,25 +116,73 @@ def make_empty(folder: Path) -> None:
         raise ConfigurationError(f"{folder}: {problem.strerror}") from None
 
 
+@contextmanager
+def complete_or_nothing(folder: Path) -> Iterator[None]:
+    """Removes what the block has written if it raises: a backup that is not complete is none, and its files may fill the disk.
+
+    An error of the operating system becomes a ConfigurationError.
+    """
+    try:
+        yield
+    except BaseException as problem:
+        for name in (MANIFEST, DATABASE, INDEX, PAYLOADS):
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+        if isinstance(problem, OSError):
+            what = problem.strerror or type(problem).__name__
+            raise ConfigurationError(f"{problem.filename or folder}: {what}; there is no backup") from None
+        raise
+
+
 def postgres_version(settings: Settings) -> str:
     return find_programs(Path(settings.postgres_bin) if settings.postgres_bin else None).version
 
 
-Named = list[tuple[int, list[PayloadRecord]]]
+async def take_database(
+    settings: Settings, store: Store, program: Path, url: str, folder: Path, listed: BinaryIO
+) -> tuple[Counts, int, FileNote]:
+    """Dumps one state of the database, and writes to `listed` which payloads it names (`named_in`).
 
-
-async def take_database(store: Store, program: Path, url: str, folder: Path) -> tuple[Counts, Named, FileNote]:
-    """Dumps one state of the database. Returns what it holds, and which payloads it names."""
+    Returns what it holds, and how many operations name payloads. Raises ConfigurationError.
+    """
     async with snapshot(store.database) as state:
+        require_only(kind_of(settings.payload_store), await state.stores())
         dumped = await dump(program, url, state.name, folder / DATABASE)
-        named = [(operation, records_of(columns)) async for operation, columns in state.payloads()]
+        named = 0
+        async for operation, columns in state.payloads():
+            listed.write(json.dumps([operation, [packed(record) for record in records_of(columns)]]).encode() + b"\n")
+            named += 1
         return await state.counts(), named, dumped
 
 
+def named_in(listed: BinaryIO) -> Iterator[tuple[int, list[PayloadRecord]]]:
+    """Each operation with its payloads. They are in a file, since a million of them would not fit into a container's memory."""
+    listed.seek(0)
+    for line in listed:
+        operation, records = json.loads(line)
+        yield operation, [unpacked(record) for record in records]
+
+
+def require_only(own: str, stores: Collection[str | None]) -> None:
+    """Raises ConfigurationError if payloads lie elsewhere than in the store of --payload-store, which is of the kind `own`.
+
+    The backup would not find them there, and would call them gone.
+    """
+    if others := {store or LOCAL for store in stores} - {own}:
+        raise ConfigurationError(
+            f"--payload-store is {own}, and there are documents in a store of the kind {', '.join(sorted(others))}: give"
+            " --payload-store as the service has it. What it had in another store before cannot be backed up: have it fetched and"
+            " purged (batchseal operations purge)"
+        )
+
+
 def copy_payloads(
-    raw: RawPayloads, named: Sequence[tuple[int, Sequence[PayloadRecord]]], folder: Path
+    raw: RawPayloads, named: Iterable[tuple[int, Sequence[PayloadRecord]]], folder: Path, go_on: GoOn
 ) -> tuple[FileNote, FileNote, int, list[int]]:
-    """Blocking. Copies all payloads. Returns the notes of both files, how many there are, and the operations that lack one."""
+    """Blocking. Copies all payloads. Returns the notes of both files, how many there are, and the operations that lack one.
+
+    Raises InterruptedError where `go_on` does.
+    """
     copied, missing = 0, list[int]()
     with replacing(folder / INDEX, 0o600) as index_file, replacing(folder / PAYLOADS, 0o600) as payload_file:
         index, payloads = Noted(index_file), Noted(payload_file)
@@ -119,6 +191,7 @@ def copy_payloads(
                 one = Noted(payload_file)
                 try:
                     for block in raw.read(record):
+                        go_on()
                         payloads.write(block)
                         one.count(block)
                 except PayloadDamaged:
@@ -132,6 +205,16 @@ def copy_payloads(
 
 
 def line_of(operation: int, record: PayloadRecord | None, note: FileNote) -> bytes:
-    packed = base64.b64encode(record_bytes(record)).decode() if record is not None else None
-    line = {"operation": operation, "record": packed, "bytes": note.bytes, "sha256": note.sha256}
+    said = packed(record) if record is not None else None
+    line = {"operation": operation, "record": said, "bytes": note.bytes, "sha256": note.sha256}
     return json.dumps(line).encode() + b"\n"
+
+
+def packed(record: PayloadRecord) -> str:
+    """A record as a text, for a line of JSON."""
+    return base64.b64encode(record_bytes(record)).decode()
+
+
+def unpacked(text: str) -> PayloadRecord:
+    """What `packed` was given."""
+    return msgspec.msgpack.decode(base64.b64decode(text), type=PayloadRecord)

@@ -17,6 +17,8 @@ IMAGE, USER, WORK, TEMP, PORT = "batchseal", 10001, "/home", "/tmp", "8080"
 LEAST_MEMORY_BYTES = 512 << 20
 STOP_SECONDS = 60
 NOT_AVAILABLE = "not available yet"
+# The value of a variable with one of these words in its name is not shown.
+SECRET_WORDS = ("SECRET", "PASS", "TOKEN", "CREDENTIAL", "ACCESS_KEY")
 
 
 class Kind(Enum):
@@ -111,9 +113,7 @@ def _flags(line: DockerLine, report: Report) -> Iterator[tuple[str, str]]:
         flag, equals, value = argument.partition("=")
         name = known.get(flag)
         if name is None:
-            report.add(
-                Kind.CHANGES, f"the argument {argument!r}: not one of this service, which would not start with it"
-            )
+            report.add(Kind.CHANGES, f"the argument {flag!r}: not one of this service, which would not start with it")
             continue
         if not equals and OPTIONS[name].type is not bool:
             value = next(waiting, "")
@@ -235,4 +235,4 @@ def _carried(arguments: Sequence[str]) -> Iterator[str]:
 
 def _is_secret(variable: str) -> bool:
     secret = {name for option in OPTIONS if not OPTIONS[option].repr for name in environment_names(option)}
-    return variable in secret or any(word in variable.upper() for word in ("SECRET", "PASSWORD", "TOKEN"))
+    return variable in secret or any(word in variable.upper() for word in SECRET_WORDS)

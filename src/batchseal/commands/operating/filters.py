@@ -34,6 +34,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--until", type=end, metavar="TIME", help="registered then or earlier; a day counts as a whole")
     group.add_argument("--failures", action="store_true", help="with a document that failed")
     group.add_argument("--older", type=span, metavar="SPAN", help="registered so long ago: 90s, 30m, 2h or 3d")
+    group.add_argument("--held", action="store_true", help="list, resume, cancel: that is held after a restore")
 
 
 def filter_of(options: argparse.Namespace) -> OperationFilter:
@@ -47,6 +48,7 @@ def filter_of(options: argparse.Namespace) -> OperationFilter:
         until=options.until,
         has_failures=options.failures,
         older_seconds=options.older,
+        is_held=options.held,
     )
 
 

@@ -40,16 +40,18 @@ class Purging:
         With `shared`, those of the payload store that several instances read, else those in the folder of this one. Nothing is
         purged while a backup is made, which still has to read it.
         """
-        if await self._upkeep.is_being_backed_up():
-            return
-        while due := await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared):
-            if await self._keeps():
+        while not await self._upkeep.is_being_backed_up():
+            due = await self._upkeep.purgeable(fetched_seconds, unfetched_seconds, shared=shared)
+            if not due or await self._keeps():
                 return
             await self.purge(due, "they have had their time")
 
     async def purge_asked(self, *, shared: bool = False) -> None:
-        """Payloads that an operator wants purged. `shared` as above."""
-        while due := await self._upkeep.purge_asked(shared=shared):
+        """Payloads that an operator wants purged. `shared` and backups as above."""
+        while not await self._upkeep.is_being_backed_up():
+            due = await self._upkeep.purge_asked(shared=shared)
+            if not due:
+                return
             await self.purge(due, "an operator asked for it")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
@@ -71,11 +73,12 @@ class Purging:
         return freed
 
     async def purge(self, due: dict[int, PayloadColumns], why: str) -> int:
-        """Returns the bytes that are free now.
+        """Returns the bytes that are free now: none if a backup has begun meanwhile.
 
         The row says "purged" before anything is deleted: after a crash in between, the sweep finds a payload that no row needs.
         """
-        purged = await self._upkeep.mark_purged(list(due))
+        if not (purged := await self._upkeep.mark_purged(list(due), unless_backed_up=True)):
+            return 0
         by_client: dict[str, list[PayloadRecord]] = {}
         for client_service, columns in purged.values():
             by_client.setdefault(client_service, []).extend(records_of(columns))

@@ -167,15 +167,19 @@ class Rounds:
 
     async def _expire(self) -> None:
         keep = self._retention
-        await self._expiry.drop_documents(keep.documents)
-        await self._expiry.drop_signatures()
+        # The dump of a backup holds all tables. A drop would wait for it, and whoever uses the table would wait behind the drop.
+        may_drop = not await self._upkeep.is_being_backed_up()
+        if may_drop:
+            await self._expiry.drop_documents(keep.documents)
+            await self._expiry.drop_signatures()
         await self._expiry.remove_texts(keep.texts)
         await self._expiry.free_references(keep.references)
         if self._stamping is not None:
             await self._stamping.stamp_if_due()
         if self._verification is not None:
             await self._verification.go_on_if_due()
-        await self._audit.export_and_drop(keep.audit)
+        if may_drop:
+            await self._audit.export_and_drop(keep.audit)
         await self._expiry.drop_gone_instances()
 
     async def suspended(self) -> bool:
