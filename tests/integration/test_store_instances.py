@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from tests.integration.test_store_signatures import NOTE_COMMITS
 
 from batchseal.operation import ContentType, Mode, OperationStatus
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
@@ -69,6 +70,22 @@ async def test_whoever_reads_the_payload_takes_over_what_ran_out(
     assert await second.renew(row.id, taken.fence, LEASE_SECONDS)
     for each in (store, second):
         await each.close()
+
+
+async def test_a_lease_that_others_could_take_waits_for_the_disk(
+    connect: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Else a power cut of the database takes it, and the next claim gives the same fence to somebody else."""
+    one = uuid4()
+    store = await connect(one)
+    first, second = await register(store, one), await register(store, one)
+    await run_out(sees_all_rows)
+    await sees_all_rows.execute(NOTE_COMMITS)
+    assert await store.claim_one(first.id, LEASE_SECONDS) is not None
+    assert [claimed.row.id for claimed in await store.claim(10, LEASE_SECONDS)] == [second.id]
+    noted = await sees_all_rows.fetch("SELECT setting FROM commits")
+    assert [record["setting"] for record in noted] == ["on", "on"]
+    await store.close()
 
 
 async def test_time_in_which_the_database_was_away_does_not_count(
