@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -29,6 +30,7 @@ from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
 from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
+from batchseal.store.sessions import Session
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -325,6 +327,34 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
     ]
     assert last[0].digest == chained_events[other.id, Event.FINISHED].digest == documents_digest([b"document digest"])
     assert last[0].credential == b"fingerprint"
+
+
+async def test_chaining_looks_at_the_end_of_the_chain_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on in the month of the last entry, and no statement reads all entries of a month to find that out."""
+    month = await house.owner.fetchval("SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date")
+    await house.owner.execute(
+        "INSERT INTO audit SELECT n, now(), 1, $1::date, 0, 0, 1, 'A', ''::bytea, ''::bytea, ''::bytea"
+        " FROM generate_series(1, 20000) n",
+        month,
+    )
+    await house.owner.execute("ANALYZE audit")
+    plans, fetch = list[str](), Session.fetch
+
+    def explaining(asked: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(self: Session, query: str, *values: Any, **more: Any) -> Any:
+            if "FROM audit\n" in query or query.endswith("FROM audit"):
+                plans.extend(record[0] for record in await fetch(self, f"EXPLAIN {query}", *values))
+            return await asked(self, query, *values, **more)
+
+        return ask
+
+    for name in ("fetch", "fetchrow", "fetchval"):
+        monkeypatch.setattr(Session, name, explaining(getattr(Session, name)))
+    await house.unfinished("one")
+    assert await house.writer.chain() == 1
+    assert any(f"audit_{month:%Y_%m}" in line for line in plans)
+    assert not any(f"Seq Scan on audit_{month:%Y_%m}" in line for line in plans)
+    assert await house.owner.fetchval("SELECT month FROM audit WHERE position = 20001") == month
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:

@@ -169,11 +169,10 @@ class AuditTrail:
             taken = {r["id"] for r in await connection.fetch(QUERIES["audit_take"], [w.id for w, _, _ in entries])}
             last = await connection.fetchrow(QUERIES["audit_last"])
             now = await connection.fetchval("SELECT now()")
-            position, link = (last["position"], last["link"]) if last else (0, NO_LINK)
+            position, link, newest = (last["position"], last["link"], last["month"]) if last else (0, NO_LINK, date.min)
             # The month never decreases along the chain, even if the clock is set back. So the entries of a month are one
-            # unbroken part of the chain, which can be dropped.
-            newest = await connection.fetchval("SELECT max(month) FROM audit")
-            month = max(month_of(now), newest or date.min)
+            # unbroken part of the chain, which can be dropped, and the month of the last entry is the newest.
+            month = max(month_of(now), newest)
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
             rows, actors, used = [], [], []
