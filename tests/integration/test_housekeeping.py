@@ -28,6 +28,7 @@ from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
+from batchseal.store.backups import without_purging
 from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
 from batchseal.store.sessions import Session
@@ -160,6 +161,18 @@ async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> N
     assert {str(oldest.payload_id), str(older.payload_id)} & house.stored() == set()
     await house.purging.make_room(1 << 40)
     assert house.stored() == {str(row.payload_id) for row in others[1:]}
+
+
+async def test_nothing_is_purged_while_a_backup_is_made(house: House) -> None:
+    """Neither what has had its time nor what an operator wants purged: the backup has still to read it."""
+    asked, _ = await house.operation("asked"), await house.operation("due", days_ago=8)
+    await house.writer.chain()
+    await house.owner.execute("UPDATE operations SET purge_asked_at = now() WHERE id = $1", asked.id)
+    async with without_purging(house.store.database):
+        await house.rounds.round()
+        assert len(house.stored()) == 2
+    await house.rounds.round()
+    assert house.stored() == set()
 
 
 async def test_a_clock_that_jumped_suspends_purging(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

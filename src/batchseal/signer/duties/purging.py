@@ -48,8 +48,12 @@ class Purging:
             await self.purge(due, "they have had their time")
 
     async def purge_asked(self, *, shared: bool = False) -> None:
-        """Payloads that an operator wants purged. `shared` as above."""
+        """Payloads that an operator wants purged. `shared` as above. What keeps payloads that have had their time keeps these too."""
+        if await self._upkeep.is_being_backed_up():
+            return
         while due := await self._upkeep.purge_asked(shared=shared):
+            if await self._keeps():
+                return
             await self.purge(due, "an operator asked for it")
 
     async def make_room(self, needed_bytes: int, client_service: str = "") -> int:
