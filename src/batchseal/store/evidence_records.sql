@@ -50,6 +50,12 @@ ORDER BY o.id;
 -- nothing any more.
 UPDATE evidence_records SET fence = fence + 1, next_try_at = NULL WHERE instance = $1 AND state = 1 RETURNING operation_id;
 
+-- name: renew_record
+-- Makes a claim last for $4 seconds from now on.
+UPDATE evidence_records SET next_try_at = now() + $4 * interval '1 second'
+WHERE operation_id = $1 AND day = $2 AND fence = $3 AND state = 1
+RETURNING operation_id;
+
 -- name: keep_record_digests
 -- Keeps the digests of the signed documents, so that a later try needs the payload no more.
 UPDATE evidence_records SET ordinals = $4, digests = $5
