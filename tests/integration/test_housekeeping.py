@@ -344,7 +344,9 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
 
 async def test_chaining_looks_at_the_end_of_the_chain_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes on in the month of the last entry, and no statement reads all entries of a month to find that out."""
-    month = await house.owner.fetchval("SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date")
+    month = await house.owner.fetchval(
+        "SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date"
+    )
     await house.owner.execute(
         "INSERT INTO audit SELECT n, now(), 1, $1::date, 0, 0, 1, 'A', ''::bytea, ''::bytea, ''::bytea"
         " FROM generate_series(1, 20000) n",

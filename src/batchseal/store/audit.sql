@@ -1,6 +1,6 @@
 -- name: audit_waiting
--- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished operation
--- is computed from: its payloads, and which of its documents are signed.
+-- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished
+-- operation is computed from: its payloads, and which of its documents are signed.
 SELECT a.*, o.created_at, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
            SELECT d.ordinal FROM documents d

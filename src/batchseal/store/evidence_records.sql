@@ -1,7 +1,7 @@
 -- name: claim_records
--- Takes the oldest records that are to be made and due of what lies in the folder of an instance, for $3 seconds, and not those that
--- this process works on ($4). Their operations have ended: one that was handed in again gets its record after its next end. The commit
--- does not wait for the disk: after a power cut the record is claimed again.
+-- Takes the oldest records that are to be made and due of what lies in the folder of an instance, for $3 seconds, and not those
+-- that this process works on ($4). Their operations have ended: one that was handed in again gets its record after its next end.
+-- The commit does not wait for the disk: after a power cut the record is claimed again.
 WITH free AS (
     SELECT r.operation_id, r.day FROM evidence_records r JOIN operations o ON o.id = r.operation_id
     WHERE r.instance = $1 AND o.payload_store IS NULL AND r.state = 1 AND r.operation_id <> ALL ($4::bigint[])

@@ -3,8 +3,8 @@
 SELECT id FROM operations WHERE instance = $1 AND payload_store IS NULL AND status IN (1, 3) ORDER BY id;
 
 -- name: free_held
--- An operation that is held after a restore, and whose payload lay in the folder of an instance that is lost, waits for no decision any
--- more: nobody could sign it.
+-- An operation that is held after a restore, and whose payload lay in the folder of an instance that is lost, waits for no
+-- decision any more: nobody could sign it.
 UPDATE operations SET held_at = NULL WHERE instance = $1 AND payload_store IS NULL AND status IN (1, 3) AND held_at IS NOT NULL;
 
 -- name: lost_payloads

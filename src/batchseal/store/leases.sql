@@ -39,8 +39,8 @@ RETURNING operations.*;
 -- beside that what this instance has in its own folder. An operation without a lease is free for all. One whose lease has run out
 -- is free for its holder, and for others once they have been in contact with the database for a whole lease ($9: without a gap of
 -- so many seconds): time in which the database was away does not count. An operation whose caller signs with a token of its own is
--- left to the instance that has the token, as long as that is there. The commit waits for the disk, as that of `claim` need not: a
--- power cut that took it would let another instance claim the operation under the same fence, and both could write.
+-- left to the instance that has the token, as long as that is there. The commit waits for the disk, as that of `claim` need not:
+-- a power cut that took it would let another instance claim the operation under the same fence, and both could write.
 WITH free AS (
     SELECT id FROM operations
     WHERE (payload_store = $8 OR (payload_store IS NULL AND instance = $1))

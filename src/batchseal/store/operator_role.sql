@@ -63,8 +63,8 @@ BEGIN
 END $$;
 
 -- name: find_operator_role
--- The operator's role that belongs to the role of this connection, both names as statements take them, and whether this one may act
--- as it.
+-- The operator's role that belongs to the role of this connection, both names as statements take them, and whether this one may
+-- act as it.
 SELECT r.name AS role, quote_ident(r.name) AS quoted, quote_ident(session_user) AS service,
        CASE WHEN to_regrole(quote_ident(r.name)) IS NULL THEN false
             ELSE pg_has_role(session_user, r.name,

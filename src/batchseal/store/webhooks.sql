@@ -80,7 +80,7 @@ FROM off WHERE e.client_service = off.client_service AND e.state = 1;
 UPDATE webhook_endpoints SET off_since = NULL WHERE client_service = $1 AND off_since IS NOT NULL RETURNING client_service;
 
 -- name: add_webhook_event
--- An event that is not about an operation, once for each subject ($4), for a client service that has a webhook which is not off.
+-- An event that is not about an operation, once for each subject ($3), for a client service that has a webhook which is not off.
 INSERT INTO webhook_events (client_service, kind, occurred_at, subject, details)
 SELECT client_service, $2, now(), $3, $4 FROM webhook_endpoints WHERE client_service = $1 AND off_since IS NULL
 ON CONFLICT DO NOTHING
