@@ -124,10 +124,11 @@ async def test_without_the_role_nobody_is_let_in(
 
 @pytest.mark.parametrize("prefix", ["alone", "Its-Own"])
 async def test_an_owner_who_may_make_roles_makes_it(postgres: EmbeddedPostgres, prefix: str) -> None:
-    """A database of one's own with one role for everything. The second name is one that statements must quote."""
+    """A database of one's own with one role for everything. Nobody else may connect, and the second name must be quoted."""
     name = f"{prefix}_{uuid4().hex[:8]}"
     await as_superuser(postgres, f'CREATE ROLE "{name}" LOGIN CREATEROLE')
     await as_superuser(postgres, f'CREATE DATABASE "{name}" OWNER "{name}"')
+    await as_superuser(postgres, f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
     try:
         url = postgres.dsn_of(name, name)
         store = await Store.connect(url, instance=uuid4())
@@ -140,6 +141,7 @@ async def test_an_owner_who_may_make_roles_makes_it(postgres: EmbeddedPostgres, 
             assert line.id == row.id
             (done,) = await operator.cancel(WHO, [row.id])
             assert done.result == "done"
+            assert (await operator.overview()).database_bytes > 0
     finally:
         await as_superuser(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
         await as_superuser(postgres, f'DROP ROLE IF EXISTS "{name}_operator", "{name}"')

@@ -28,6 +28,13 @@ BEGIN
     IF NOT has_schema_privilege(operator, 'batchseal', 'USAGE') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA batchseal TO %I', operator);
     END IF;
+    -- Who may not connect may not ask for the size of the database either, which PUBLIC may unless an administrator took that away.
+    IF NOT has_database_privilege(operator, current_database(), 'CONNECT') THEN
+        BEGIN
+            EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), operator);
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
+        END;
+    END IF;
     FOR one IN
         SELECT shown.name, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
         FROM (VALUES
