@@ -18,7 +18,7 @@ from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import Mode, OperationStatus
 from batchseal.store import Store
 from batchseal.store.operator import Bounds, DocumentSearch, OperationFilter, OperatorStore, Page
-from batchseal.store.operator_cursors import after_prefix, decode_cursor, encode_cursor
+from batchseal.store.operator_cursors import MAX_ID, after_prefix, decode_cursor, encode_cursor
 from batchseal.store.queries import QUERIES
 from batchseal.store.sessions import Session
 
@@ -212,6 +212,14 @@ async def test_what_else_pages_show(store: Store, operator: OperatorStore, sees_
 async def test_a_cursor_that_no_list_has_given_is_refused(operator: OperatorStore, cursor: str) -> None:
     with pytest.raises(ValueNotAllowed):
         await operator.operations(OperationFilter(), cursor)
+
+
+async def test_a_cursor_beyond_what_a_column_holds_finds_nothing(operator: OperatorStore) -> None:
+    assert (await operator.documents(1, cursor=encode_cursor(MAX_ID))).rows == ()
+    for search in (DocumentSearch(reference="F"), DocumentSearch(name="F")):
+        assert (await operator.find_documents(search, encode_cursor(1, MAX_ID))).rows == ()
+    with pytest.raises(ValueNotAllowed):
+        await operator.operations(OperationFilter(reference="F"), encode_cursor("half a pair \ud800", 1))
 
 
 def test_cursors_and_prefixes() -> None:
