@@ -17,6 +17,11 @@ from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
 
 
+# How long an event that is about no operation is kept at least, so that it is told once. Of a certificate that will end, the same
+# subject comes again for 30 days (notify/expiring.py).
+TOLD_SECONDS = 90 * 86_400.0
+
+
 class EventKind(IntEnum):
     """What an event is about. The numbers are stored, so they must never change."""
 
@@ -201,9 +206,9 @@ class WebhookTable:
             return len(await connection.fetch(QUERIES["redeliver_webhook_events"], *asked))
 
     async def drop(self, seconds: float) -> int:
-        """Removes up to 5,000 events that ended `seconds` ago. Returns how many."""
+        """Removes up to 5,000 events that ended `seconds` ago, those about no operation after TOLD_SECONDS. Returns how many."""
         async with self._database.connection() as connection:
-            done: str = await connection.execute(QUERIES["drop_webhook_events"], seconds)
+            done: str = await connection.execute(QUERIES["drop_webhook_events"], seconds, TOLD_SECONDS)
             return int(done.rsplit(maxsplit=1)[-1])
 
 

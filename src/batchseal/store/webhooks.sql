@@ -112,9 +112,11 @@ WHERE (e.id = ANY ($1::uuid[]) OR e.operation_id = $2 OR ($3 AND e.state = 3))
 RETURNING e.number;
 
 -- name: drop_webhook_events
--- Removes up to 5,000 events that ended $1 seconds ago.
+-- Removes up to 5,000 events that ended $1 seconds ago. One that is not about an operation stays for $2 seconds at least: while
+-- it is there, its subject is not told again (see `add_webhook_event`).
 DELETE FROM webhook_events WHERE number IN (
     SELECT number FROM webhook_events
     WHERE occurred_at <= now() - $1 * interval '1 second' AND state <> 1 AND ended_at <= now() - $1 * interval '1 second'
+      AND (operation_id IS NOT NULL OR occurred_at <= now() - $2 * interval '1 second')
     ORDER BY number
     LIMIT 5000);
