@@ -18,6 +18,8 @@ from batchseal.store.queries import QUERIES
 from batchseal.store.rows import AuditEntry, PayloadColumns, payload_columns
 
 ENTRIES_AT_ONCE = 500
+# So many entries of a month are in memory at once while it is exported.
+EXPORTED_AT_ONCE = 5_000
 CHAIN_LOCK = 0x6261_7463_6873_6503
 # Stands for the link before the first entry.
 NO_LINK = bytes(32)
@@ -220,10 +222,12 @@ class AuditTrail:
                 return
             after = records[-1]["position"]
 
-    async def read_month(self, month: date) -> list[AuditEntry]:
-        """All entries of a month in the order of the chain."""
-        async with self._database.connection() as connection:
-            return [AuditEntry(**record) for record in await connection.fetch(QUERIES["audit_read_month"], month)]
+    async def read_month(self, month: date) -> AsyncGenerator[list[AuditEntry], None]:
+        """All entries of a month in the order of the chain, in parts. Nobody drops the month meanwhile. It takes a connection."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.cursor(QUERIES["audit_read_month"], month)
+            while records := await cursor.fetch(EXPORTED_AT_ONCE):
+                yield [AuditEntry(**record) for record in records]
 
     async def head(self) -> tuple[int, bytes]:
         """Position and link of the last entry; position 0 while there is none."""
