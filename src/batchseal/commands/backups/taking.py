@@ -8,7 +8,8 @@ part of it.
 import asyncio
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -51,7 +52,8 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
                 counts, named, dumped = await take_database(store, program, address.url, folder)
                 tell(f"copying the payloads of {len(named)} operations")
                 copying = partial(copy_payloads, raw_payloads(settings), named, folder)
-                index, payloads, copied, missing = await asyncio.to_thread(copying)
+                with naming(folder):
+                    index, payloads, copied, missing = await asyncio.to_thread(copying)
         finally:
             await store.close()
     manifest = Manifest(
@@ -70,6 +72,15 @@ async def take(settings: Settings, folder: Path, tell: Tell) -> Manifest:
     )
     manifest.write(folder)
     return manifest
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Raises ConfigurationError where a file cannot be written, as on a full disk: the database would be taken for the cause."""
+    try:
+        yield
+    except OSError as problem:
+        raise ConfigurationError(f"the backup in {folder} is not complete: {problem.strerror or problem}") from None
 
 
 def identity_in(temp_folder: Path) -> str:
@@ -102,7 +113,8 @@ Named = list[tuple[int, list[PayloadRecord]]]
 async def take_database(store: Store, program: Path, url: str, folder: Path) -> tuple[Counts, Named, FileNote]:
     """Dumps one state of the database. Returns what it holds, and which payloads it names."""
     async with snapshot(store.database) as state:
-        dumped = await dump(program, url, state.name, folder / DATABASE)
+        with naming(folder):
+            dumped = await dump(program, url, state.name, folder / DATABASE)
         named = [(operation, records_of(columns)) async for operation, columns in state.payloads()]
         return await state.counts(), named, dumped
 
