@@ -1,6 +1,7 @@
 """Runs the sender on the instance whose turn it is, while any client service has a webhook: `WebhookDuty`.
 
-Where no client service has one, this looks at the files of client services every few seconds, and does and loads nothing else.
+Where no client service has one, this looks at the files of client services every few seconds, drops events that have had their
+time, and does and loads nothing else.
 """
 
 import asyncio
@@ -129,14 +130,14 @@ class WebhookDuty:
             self._webhooks = configured
             if configured:
                 self._begin_sending().set_webhooks(configured)
+        if self._is_due("drop", DROP_SECONDS):  # also of client services that had one
+            while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
+                pass
         if not configured:
             await self._end()
             return
         if self._is_due("count", COUNT_SECONDS):
             self._counted = await self._table.counts()
-        if self._is_due("drop", DROP_SECONDS):
-            while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
-                pass
 
     def _configured(self) -> "dict[str, Webhook]":
         """The webhooks that may be used, by client service. Says of the others why not."""
