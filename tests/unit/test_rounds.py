@@ -62,3 +62,12 @@ async def test_a_round_does_what_is_this_instances(share: Share | None, done: li
     noted: Any = Noted()
     await Rounds(noted, noted, noted, noted, noted, RETENTION, shared=share).round()
     assert noted.calls == done
+
+
+async def test_references_are_freed_once_a_day() -> None:
+    """That reads all operations, however many there are by now."""
+    noted: Any = Noted()
+    rounds = Rounds(noted, noted, noted, noted, noted, RETENTION)
+    await rounds.round()
+    await rounds.round()
+    assert (noted.calls.count("remove_old_texts"), noted.calls.count("free_references")) == (2, 1)
