@@ -260,15 +260,19 @@ async def test_the_others_are_those_that_were_seen_and_have_not_stopped(
 async def test_instances_that_have_gone_for_good_are_listed_no_longer(
     connect: Connect, sees_all_rows: asyncpg.Connection
 ) -> None:
-    """But one that has left what nobody else reads stays, until it is forgotten by hand."""
-    present, replaced, lost = uuid4(), uuid4(), uuid4()
-    stores = await connect(present), await connect(replaced), await connect(lost, None)
+    """But one that has left what nobody else reads or chains stays, until it is forgotten by hand."""
+    present, replaced, lost, cut_off = uuid4(), uuid4(), uuid4(), uuid4()
+    stores = await connect(present), await connect(replaced), await connect(lost, None), await connect(cut_off, None)
     await register(stores[1], replaced)
     await register(stores[2], lost)
+    purged = await register(stores[3], cut_off)  # its audit entries wait
+    await sees_all_rows.execute("UPDATE operations SET payload_purged = true WHERE id = $1", purged.id)
     await sees_all_rows.execute("UPDATE instances SET seen_at = now() - interval '2 s' WHERE instance <> $1", present)
     upkeep = Upkeep(stores[0].database, present)
     assert await upkeep.drop_gone_instances(60) == 0
     assert await upkeep.drop_gone_instances(1) == 1
-    assert {one.id for one in await InstanceTable(stores[0].database, present).all()} == {present, lost}
+    assert {one.id for one in await InstanceTable(stores[0].database, present).all()} == {present, lost, cut_off}
+    await sees_all_rows.execute("DELETE FROM audit_pending WHERE operation_id = $1", purged.id)
+    assert await upkeep.drop_gone_instances(1) == 1
     for each in stores:
         await each.close()

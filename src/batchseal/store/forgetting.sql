@@ -17,11 +17,14 @@ ORDER BY id LIMIT 500;
 SELECT to_regclass('instances') IS NOT NULL;
 
 -- name: drop_gone_instances
--- Removes the rows of instances that were not seen for $1 seconds and have left nothing that they alone can read: those of pods, which
--- begin with a new folder each time.
+-- Removes the rows of instances that were not seen for $1 seconds and have left nothing that they alone can read, and no entry of
+-- the audit trail that they alone chain: those of pods, which begin with a new folder each time.
 DELETE FROM instances i
 WHERE i.seen_at <= now() - $1 * interval '1 second' AND NOT EXISTS (
     SELECT FROM operations o WHERE o.instance = i.instance AND NOT o.payload_purged AND o.payload_store IS NULL)
+AND NOT EXISTS (
+    SELECT FROM audit_pending a JOIN operations o ON o.id = a.operation_id
+    WHERE a.instance = i.instance AND o.payload_store IS NULL)
 RETURNING instance;
 
 -- name: forget_instance
