@@ -123,7 +123,8 @@ def verify_files(paths: list[Path], settings: Settings) -> int:
 def follow_file(verifier: Verifier, path: Path) -> None:
     """Checks the entries of an exported file. Raises ConfigurationError if it cannot be read."""
     try:
-        verifier.take_lines(path.read_bytes().splitlines(), path.name)
+        with path.open("rb") as file:  # it may be larger than the memory
+            verifier.take_lines(file, path.name)
     except OSError as problem:
         raise ConfigurationError(f"{path}: {problem.strerror}") from None
 
