@@ -7,7 +7,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -29,10 +28,8 @@ from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store import trail as trails
-from batchseal.store.backups import without_purging
 from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
-from batchseal.store.sessions import Session
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -162,18 +159,6 @@ async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> N
     assert {str(oldest.payload_id), str(older.payload_id)} & house.stored() == set()
     await house.purging.make_room(1 << 40)
     assert house.stored() == {str(row.payload_id) for row in others[1:]}
-
-
-async def test_nothing_is_purged_while_a_backup_is_made(house: House) -> None:
-    """Neither what has had its time nor what an operator wants purged: the backup has still to read it."""
-    asked, _ = await house.operation("asked"), await house.operation("due", days_ago=8)
-    await house.writer.chain()
-    await house.owner.execute("UPDATE operations SET purge_asked_at = now() WHERE id = $1", asked.id)
-    async with without_purging(house.store.database):
-        await house.rounds.round()
-        assert len(house.stored()) == 2
-    await house.rounds.round()
-    assert house.stored() == set()
 
 
 async def test_a_clock_that_jumped_suspends_purging(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,36 +326,6 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
     ]
     assert last[0].digest == chained_events[other.id, Event.FINISHED].digest == documents_digest([b"document digest"])
     assert last[0].credential == b"fingerprint"
-
-
-async def test_chaining_looks_at_the_end_of_the_chain_alone(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on in the month of the last entry, and no statement reads all entries of a month to find that out."""
-    month = await house.owner.fetchval(
-        "SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date"
-    )
-    await house.owner.execute(
-        "INSERT INTO audit SELECT n, now(), 1, $1::date, 0, 0, 1, 'A', ''::bytea, ''::bytea, ''::bytea"
-        " FROM generate_series(1, 20000) n",
-        month,
-    )
-    await house.owner.execute("ANALYZE audit")
-    plans, fetch = list[str](), Session.fetch
-
-    def explaining(asked: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def ask(self: Session, query: str, *values: Any, **more: Any) -> Any:
-            if "FROM audit\n" in query or query.endswith("FROM audit"):
-                plans.extend(record[0] for record in await fetch(self, f"EXPLAIN {query}", *values))
-            return await asked(self, query, *values, **more)
-
-        return ask
-
-    for name in ("fetch", "fetchrow", "fetchval"):
-        monkeypatch.setattr(Session, name, explaining(getattr(Session, name)))
-    await house.unfinished("one")
-    assert await house.writer.chain() == 1
-    assert any(f"audit_{month:%Y_%m}" in line for line in plans)
-    assert not any(f"Seq Scan on audit_{month:%Y_%m}" in line for line in plans)
-    assert await house.owner.fetchval("SELECT month FROM audit WHERE position = 20001") == month
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:

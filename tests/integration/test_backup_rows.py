@@ -1,15 +1,18 @@
-"""A backup that cannot be written says so, and does not say that the database went away."""
+"""A backup and the database: nothing is purged while it is made, and its own failures are not taken for those of the database."""
 
 import errno
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from batchseal.commands.backups import taking
 from batchseal.errors import ConfigurationError
 from batchseal.store import Store
+from batchseal.store.backups import without_purging
+from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 
@@ -24,3 +27,12 @@ async def test_a_full_disk_is_not_taken_for_the_database(
     store = await connect_store()
     with pytest.raises(ConfigurationError, match=f"the backup in {tmp_path} is not complete: No space left on device"):
         await taking.take_database(store, Path("pg_dump"), "postgresql://", tmp_path)
+
+
+async def test_every_instance_sees_that_a_backup_is_made(connect_store: Connect) -> None:
+    store, other = await connect_store(), await connect_store()
+    upkeep = Upkeep(other.database, uuid4())
+    assert not await upkeep.is_being_backed_up()
+    async with without_purging(store.database):
+        assert await upkeep.is_being_backed_up()
+    assert not await upkeep.is_being_backed_up()
