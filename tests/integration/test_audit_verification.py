@@ -1,6 +1,8 @@
-"""The daily verification of the audit chain: what it notes, and what it notices."""
+"""The end of the audit chain, and its daily verification: what it notes, and what it notices."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -10,6 +12,7 @@ from tests.support.operators import WHO, chained, operators, registered
 from batchseal.audit.verification import DailyVerification, checked
 from batchseal.store import Store
 from batchseal.store.rows import AuditEntry
+from batchseal.store.sessions import Session
 from batchseal.store.trail import Anchor, AuditTrail
 from batchseal.store.upkeep import Upkeep
 
@@ -46,6 +49,37 @@ class House:
 async def house(connect_store: Connect) -> House:
     me = uuid4()
     return House(await connect_store(me), me)
+
+
+async def test_chaining_looks_at_the_end_of_the_chain_alone(
+    house: House, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on in the month of the last entry, and no statement reads all entries of a month to find that out."""
+    month: date = await sees_all_rows.fetchval(
+        "SELECT (date_trunc('month', now() AT TIME ZONE 'UTC') + interval '1 month')::date"
+    )
+    await sees_all_rows.execute(
+        "INSERT INTO audit SELECT n, now(), 1, $1::date, 0, 0, 1, 'A', ''::bytea, ''::bytea, ''::bytea"
+        " FROM generate_series(1, 20000) n",
+        month,
+    )
+    await sees_all_rows.execute("ANALYZE audit")
+    plans, fetch = list[str](), Session.fetch
+
+    def explaining(asked: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def ask(self: Session, query: str, *values: Any, **more: Any) -> Any:
+            if "FROM audit\n" in query or query.endswith("FROM audit"):
+                plans.extend(record[0] for record in await fetch(self, f"EXPLAIN {query}", *values))
+            return await asked(self, query, *values, **more)
+
+        return ask
+
+    for name in ("fetch", "fetchrow", "fetchval"):
+        monkeypatch.setattr(Session, name, explaining(getattr(Session, name)))
+    await house.enter(1)
+    assert any(f"audit_{month:%Y_%m}" in line for line in plans)
+    assert not any(f"Seq Scan on audit_{month:%Y_%m}" in line for line in plans)
+    assert await sees_all_rows.fetchval("SELECT month FROM audit WHERE position = 20001") == month
 
 
 async def test_it_is_noted_when_the_chain_was_found_intact(house: House, database_url: str) -> None:

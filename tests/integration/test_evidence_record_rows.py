@@ -2,10 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import pytest
 from harness.waiting import eventually
 from tests.integration.test_upstream_timestamps import Connect
 from tests.support.evidence_records import verify
@@ -15,8 +17,9 @@ from tests.support.upstream import CONTENTS
 
 from batchseal.audit.chain import Event
 from batchseal.operation import OperationStatus
+from batchseal.signer.recording import Recording
 from batchseal.store.columns import day_of
-from batchseal.store.evidence_records import EvidenceTable, RecordState
+from batchseal.store.evidence_records import ClaimedRecord, EvidenceTable, RecordState
 from batchseal.store.upkeep import Upkeep
 from batchseal.system.backoff import Backoff
 
@@ -50,6 +53,41 @@ async def test_only_the_last_who_claimed_a_record_can_write_it(connect_store: Co
     assert await table.to_make() == 0
     other = EvidenceTable((await connect_store(uuid4())).database, uuid4())
     assert await other.claim(5, 60.0) == []
+
+
+async def test_a_claim_lasts_for_as_long_as_the_record_is_made(
+    connect_store: Connect, tmp_path: Path, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another instance that reads the payload begins anew, then this one again, and no record is made that takes longer."""
+    begun, go_on, digests = asyncio.Event(), asyncio.Event(), Recording._digests
+
+    async def slowly(self: Recording, claimed: ClaimedRecord) -> dict[int, bytes]:
+        begun.set()
+        await go_on.wait()
+        return await digests(self, claimed)
+
+    async def lasts_until() -> datetime:
+        until: datetime = await sees_all_rows.fetchval("SELECT next_try_at FROM evidence_records")
+        return until
+
+    monkeypatch.setattr(Recording, "_digests", slowly)
+    authority, _ = authority_of(tmp_path)
+    short = replace(QUICK_RECORDING, claim_seconds=1.0)
+    async with (
+        authority.serve() as address,
+        running(connect_store, tmp_path / "s", authority, address, pace=short) as house,
+    ):
+        row, _ = await house.finished((await house.submit("long", PDFS)).id)
+        async with asyncio.timeout(20):
+            await begun.wait()
+        first = await lasts_until()
+
+        async def is_renewed() -> bool:
+            return await lasts_until() > first
+
+        await eventually(is_renewed, 20)
+        go_on.set()
+        assert (await house.recorded(row)).of(0) is not None
 
 
 async def test_callers_wait_for_a_next_try_and_not_for_a_claim(connect_store: Connect, tmp_path: Path) -> None:

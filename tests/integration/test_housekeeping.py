@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -361,7 +362,11 @@ async def test_tampering_is_found(house: House, tampering: str) -> None:
     assert (await chained(house)).problems != []
 
 
-async def test_a_month_is_exported_and_anchored_before_it_goes(house: House, tmp_path: Path) -> None:
+async def test_a_month_is_exported_and_anchored_before_it_goes(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts: a month may have more entries than fit into the memory."""
+    monkeypatch.setattr(trails, "EXPORTED_AT_ONCE", 4)
     for n in range(3):
         await house.operation(str(n))
     await house.writer.chain()
@@ -379,6 +384,8 @@ async def test_a_month_is_exported_and_anchored_before_it_goes(house: House, tmp
             *(entry.client_service, entry.digest, entry.credential, link),
         )
     assert not await house.trail.drop(old), "dropped without an anchor"
+    async with aclosing(house.trail.read_month(old)) as parts:
+        assert len(await anext(parts)) == 4
     await house.writer.export_and_drop(100 * DAY)
     (path,) = (tmp_path / "audit").iterdir()
     verifier.take_lines(path.read_bytes().splitlines(), path.name)

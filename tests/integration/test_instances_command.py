@@ -91,6 +91,29 @@ async def test_what_a_lost_instance_has_left_ends(connect_store: Connect, sees_a
     assert [one.id for one in await InstanceTable(survivor.database, other).all()] == [other]
 
 
+async def test_an_evidence_record_that_others_can_make_is_not_given_up(connect_store: Connect) -> None:
+    lost, other = uuid4(), uuid4()
+    store, survivor = await connect_store(lost), await connect_store(other)
+    movable = await register(store, lost, SHARED, evidence_record=True)
+    await sign(store, movable, [0, 1], last=True)
+    assert await EvidenceTable(store.database, lost).claim(5, 60.0) == []
+    await Forgetting(survivor.database, lost, make_link, Event.RECORD_GIVEN_UP).forget()
+    (record,) = await EvidenceTable(survivor.database, other, SHARED).claim(5, 60.0)
+    assert record.operation.id == movable.id
+
+
+async def test_what_is_held_after_a_restore_ends_too(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:
+    """Whatever an operator decides, nobody can sign it."""
+    lost = uuid4()
+    store, survivor = await connect_store(lost), await connect_store()
+    held = await register(store, lost)
+    await sees_all_rows.execute("UPDATE operations SET held_at = now() WHERE id = $1", held.id)
+    done = await Forgetting(survivor.database, lost, make_link, Event.RECORD_GIVEN_UP).forget()
+    assert (done.ended, done.lost_results) == (1, 1)
+    now = await survivor.operation("A", held.id)
+    assert now is not None and now.status is OperationStatus.EXECUTION_FAILED
+
+
 def test_one_that_was_seen_a_moment_ago_is_forgotten_by_force_alone(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,21 +3,25 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
+from tests.support.operators import operators
 from tests.support.webhooks import register
 
 from batchseal.commands import migrate
 from batchseal.errors import ConfigurationError, ReferenceTaken
 from batchseal.operation import OperationStatus
 from batchseal.store import Store
+from batchseal.store.operator import OperationFilter
 from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 ME = UUID(int=7)
+PENDING = OperationStatus.PENDING_EXECUTION
 
 
 class Command:
@@ -48,7 +52,7 @@ async def test_a_reference_of_the_original_is_taken_for_its_client_service(
     (row,) = await store.operations_with_reference("A", "FT 2021/5")
     assert taken.value.operation_id == row.id
     assert (row.status, row.payload_purged, row.documents_total) == (OperationStatus.EXECUTED, True, 0)
-    assert row.created_at == datetime(2026, 11, 1, 10, tzinfo=UTC) and (row.host, row.port) == ("proxy", 8081)
+    assert row.finished_at == datetime(2026, 11, 1, 10, tzinfo=UTC) and (row.host, row.port) == ("proxy", 8081)
     await register(store, ME, "B", "FT 2021/5")
     await register(store, ME, "A", "FT 2021/7")
 
@@ -112,6 +116,22 @@ async def test_many_references(connect_store: Connect, command: Command, capsys:
     assert await command("".join(f"A,FT {number}\n" for number in range(3_500))) == 0
     assert "3500 references: 3500 marked" in capsys.readouterr().out
     assert await store.reference_holder("A", "FT 3499") is not None
+
+
+async def test_what_was_registered_before_is_still_found_by_its_time(
+    connect_store: Connect, command: Command, database_url: str, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Lists find a time by halving the ids. What was sealed years ago has new ids all the same."""
+    store = await connect_store(ME)
+    before = await register(store, ME, "A", "was here")
+    await sees_all_rows.execute("UPDATE operations SET created_at = now() - interval '2 days' WHERE id = $1", before.id)
+    assert await command("".join(f"A,FT {number},2020-01-01\n" for number in range(100))) == 0
+    after = await register(store, ME, "A", "came later")
+    wanted = OperationFilter(since=datetime.now(UTC) - timedelta(days=3), statuses=frozenset({PENDING}))
+    async with operators(database_url) as operator:
+        assert [line.id for line in (await operator.operations(wanted)).rows] == [after.id, before.id]
+        (taken,) = (await operator.operations(OperationFilter(reference="FT 99"))).rows
+        assert taken.seconds == 0.0
 
 
 async def test_nothing_of_it_is_work_for_anybody(connect_store: Connect, command: Command) -> None:

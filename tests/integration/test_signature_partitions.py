@@ -124,3 +124,28 @@ async def test_a_day_that_somebody_reads_is_dropped_later(store: Store, owner: a
         await owner.execute(f"LOCK TABLE signatures_{day:%Y_%m_%d} IN ACCESS SHARE MODE")
         assert not await upkeep.drop_signatures(day)
     assert await upkeep.drop_signatures(day)
+
+
+async def test_an_end_beside_the_drop_of_a_day_does_not_fail(store: Store, owner: asyncpg.Connection) -> None:
+    """It locks the signatures, and then the evidence records, while the drop waits for the signatures."""
+    day = datetime.now(UTC).date() - timedelta(days=3)
+    await owner.execute("SELECT make_signatures_partition($1)", day)
+    upkeep = Upkeep(store.database, INSTANCE)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE signatures IN ROW EXCLUSIVE MODE")
+        dropping = asyncio.create_task(upkeep.drop_signatures(day))
+        await asyncio.wait([dropping], timeout=0.1)
+        await owner.execute("LOCK TABLE evidence_records IN ROW EXCLUSIVE MODE")
+    await dropping
+    await upkeep.drop_signatures(day)
+    assert not await owner.fetchval("SELECT to_regclass($1) IS NOT NULL", f"evidence_records_{day:%Y_%m_%d}")
+
+
+async def test_a_month_that_somebody_reads_is_dropped_later(store: Store, owner: asyncpg.Connection) -> None:
+    month = datetime(2025, 3, 1, tzinfo=UTC).date()
+    await owner.execute("SELECT make_partition($1)", month)
+    upkeep = Upkeep(store.database, INSTANCE)
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE documents_2025_03 IN ACCESS SHARE MODE")
+        assert not await upkeep.drop_documents(month)
+    assert await upkeep.drop_documents(month)

@@ -48,6 +48,23 @@ async def test_migrate_is_idempotent_and_concurrent(postgres: EmbeddedPostgres, 
     await connection.close()
 
 
+async def test_a_migration_may_take_longer_than_any_other_statement(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that reads large tables would be cut off at each start, and undone, and no start would succeed."""
+    monkeypatch.setattr("batchseal.store.database.COMMAND_SECONDS", 1.0)
+    slow = [*migration_files(), (9000, "slow", "SELECT pg_sleep(1.5);")]
+    monkeypatch.setattr("batchseal.store.migrations.migration_files", lambda: slow)
+    one, other = [await Store.connect(owner_of(database_url), instance=uuid4()) for _ in range(2)]
+    try:
+        await asyncio.gather(one.migrate(), other.migrate())  # one of them waits for the other one
+        async with one.database.connection() as connection:
+            assert await connection.fetchval("SELECT count(*) FROM migrations WHERE number = 9000") == 1
+    finally:
+        for store in (one, other):
+            await store.close()
+
+
 @pytest.mark.parametrize("role", ["batchseal", 'an "odd" o\'role'])
 async def test_migrating_again_grants_what_is_missing_and_nothing_twice(
     postgres: EmbeddedPostgres, database_url: str, role: str

@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from tests.integration.test_store_signatures import NOTE_COMMITS
 
 from batchseal.operation import ContentType, Mode, OperationStatus
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
@@ -84,6 +85,22 @@ async def test_what_no_other_instance_can_sign_is_not_left_to_one(
     claimed = await store.claim(10, LEASE_SECONDS, left_to_others=["A"])
     assert [operation.row.id for operation in claimed] == [with_a_token.id, in_the_folder.id]
     assert [operation.row.id for operation in await store.claim(10, LEASE_SECONDS)] == [left.id]
+    await store.close()
+
+
+async def test_a_lease_that_others_could_take_waits_for_the_disk(
+    connect: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Else a power cut of the database takes it, and the next claim gives the same fence to somebody else."""
+    one = uuid4()
+    store = await connect(one)
+    first, second = await register(store, one), await register(store, one)
+    await run_out(sees_all_rows)
+    await sees_all_rows.execute(NOTE_COMMITS)
+    assert await store.claim_one(first.id, LEASE_SECONDS) is not None
+    assert [claimed.row.id for claimed in await store.claim(10, LEASE_SECONDS)] == [second.id]
+    noted = await sees_all_rows.fetch("SELECT setting FROM commits")
+    assert [record["setting"] for record in noted] == ["on", "on"]
     await store.close()
 
 
@@ -259,15 +276,19 @@ async def test_the_others_are_those_that_were_seen_and_have_not_stopped(
 async def test_instances_that_have_gone_for_good_are_listed_no_longer(
     connect: Connect, sees_all_rows: asyncpg.Connection
 ) -> None:
-    """But one that has left what nobody else reads stays, until it is forgotten by hand."""
-    present, replaced, lost = uuid4(), uuid4(), uuid4()
-    stores = await connect(present), await connect(replaced), await connect(lost, None)
+    """But one that has left what nobody else reads or chains stays, until it is forgotten by hand."""
+    present, replaced, lost, cut_off = uuid4(), uuid4(), uuid4(), uuid4()
+    stores = await connect(present), await connect(replaced), await connect(lost, None), await connect(cut_off, None)
     await register(stores[1], replaced)
     await register(stores[2], lost)
+    purged = await register(stores[3], cut_off)  # its audit entries wait
+    await sees_all_rows.execute("UPDATE operations SET payload_purged = true WHERE id = $1", purged.id)
     await sees_all_rows.execute("UPDATE instances SET seen_at = now() - interval '2 s' WHERE instance <> $1", present)
     upkeep = Upkeep(stores[0].database, present)
     assert await upkeep.drop_gone_instances(60) == 0
     assert await upkeep.drop_gone_instances(1) == 1
-    assert {one.id for one in await InstanceTable(stores[0].database, present).all()} == {present, lost}
+    assert {one.id for one in await InstanceTable(stores[0].database, present).all()} == {present, lost, cut_off}
+    await sees_all_rows.execute("DELETE FROM audit_pending WHERE operation_id = $1", purged.id)
+    assert await upkeep.drop_gone_instances(1) == 1
     for each in stores:
         await each.close()

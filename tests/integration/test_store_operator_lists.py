@@ -18,7 +18,7 @@ from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import Mode, OperationStatus
 from batchseal.store import Store
 from batchseal.store.operator import Bounds, DocumentSearch, OperationFilter, OperatorStore, Page
-from batchseal.store.operator_cursors import after_prefix, decode_cursor, encode_cursor
+from batchseal.store.operator_cursors import MAX_ID, after_prefix, decode_cursor, encode_cursor
 from batchseal.store.queries import QUERIES
 from batchseal.store.sessions import Session
 
@@ -214,6 +214,14 @@ async def test_a_cursor_that_no_list_has_given_is_refused(operator: OperatorStor
         await operator.operations(OperationFilter(), cursor)
 
 
+async def test_a_cursor_beyond_what_a_column_holds_finds_nothing(operator: OperatorStore) -> None:
+    assert (await operator.documents(1, cursor=encode_cursor(MAX_ID))).rows == ()
+    for search in (DocumentSearch(reference="F"), DocumentSearch(name="F")):
+        assert (await operator.find_documents(search, encode_cursor(1, MAX_ID))).rows == ()
+    with pytest.raises(ValueNotAllowed):
+        await operator.operations(OperationFilter(reference="F"), encode_cursor("half a pair \ud800", 1))
+
+
 def test_cursors_and_prefixes() -> None:
     assert decode_cursor(encode_cursor("ç/ü", 7), (str, int)) == ("ç/ü", 7)
     for prefix, after in (("a", "b"), ("a\U0010ffff", "b"), ("\ud7ff", "\ue000"), ("\U0010ffff", None), ("", None)):
@@ -234,7 +242,8 @@ async def test_no_list_reads_a_whole_table(
     fetch, fetchrow = Session.fetch, Session.fetchrow
 
     async def explain(self: Any, query: str, values: tuple[Any, ...]) -> None:
-        if re.match(r"\s*(SELECT|WITH)", query) and "operation_id_at" not in query:
+        # A named query begins with its comment.
+        if re.match(r"(--.*\n|\s)*(SELECT|WITH)\b", query) and "operation_id_at" not in query:
             (record,) = await fetch(self, f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", *values)
             explained.append((query, json.loads(record[0])[0]["Plan"]))
 
@@ -254,6 +263,7 @@ async def test_no_list_reads_a_whole_table(
             for _ in range(3):
                 explained.clear()
                 page = await page_of(operator, cursor)
+                assert explained, name
                 for query, plan in explained:
                     for node in nodes(plan):
                         table = node.get("Relation Name", "")

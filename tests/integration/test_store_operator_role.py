@@ -106,23 +106,29 @@ async def test_a_statement_ends_after_two_seconds(database_url: str) -> None:
             await connection.execute("SET statement_timeout = 20; SELECT pg_sleep(5)")
 
 
-async def test_without_the_role_nobody_is_let_in(postgres: EmbeddedPostgres, database_url: str) -> None:
-    name = f"role_{uuid4().hex[:8]}"
-    await as_superuser(postgres, f"CREATE ROLE {name} LOGIN")
+@pytest.mark.parametrize(("prefix", "quote"), [("role", ""), ("a-role", '"')])
+async def test_without_the_role_nobody_is_let_in(
+    postgres: EmbeddedPostgres, database_url: str, prefix: str, quote: str
+) -> None:
+    name = f"{prefix}_{uuid4().hex[:8]}"
+    await as_superuser(postgres, f'CREATE ROLE "{name}" LOGIN')
     try:
-        await as_superuser(postgres, f"GRANT batchseal TO {name}")
+        await as_superuser(postgres, f'GRANT batchseal TO "{name}"')
         url = database_url.replace("//batchseal@", f"//{name}@")
-        with pytest.raises(ConfigurationError, match=f"CREATE ROLE {name}_operator"):
+        wanted, role = f"{quote}{name}_operator{quote}", f"{quote}{name}{quote}"
+        with pytest.raises(ConfigurationError, match=f"CREATE ROLE {wanted} and GRANT {wanted} TO {role},"):
             await OperatorStore.connect(Settings(database_url=url))
     finally:
-        await as_superuser(postgres, f"DROP ROLE {name}")
+        await as_superuser(postgres, f'DROP ROLE "{name}"')
 
 
-async def test_an_owner_who_may_make_roles_makes_it(postgres: EmbeddedPostgres) -> None:
-    """A database of one's own with one role for everything."""
-    name = f"alone_{uuid4().hex[:8]}"
-    await as_superuser(postgres, f"CREATE ROLE {name} LOGIN CREATEROLE")
-    await as_superuser(postgres, f"CREATE DATABASE {name} OWNER {name}")
+@pytest.mark.parametrize("prefix", ["alone", "Its-Own"])
+async def test_an_owner_who_may_make_roles_makes_it(postgres: EmbeddedPostgres, prefix: str) -> None:
+    """A database of one's own with one role for everything. Nobody else may connect, and the second name must be quoted."""
+    name = f"{prefix}_{uuid4().hex[:8]}"
+    await as_superuser(postgres, f'CREATE ROLE "{name}" LOGIN CREATEROLE')
+    await as_superuser(postgres, f'CREATE DATABASE "{name}" OWNER "{name}"')
+    await as_superuser(postgres, f'REVOKE CONNECT ON DATABASE "{name}" FROM PUBLIC')
     try:
         url = postgres.dsn_of(name, name)
         store = await Store.connect(url, instance=uuid4())
@@ -135,6 +141,7 @@ async def test_an_owner_who_may_make_roles_makes_it(postgres: EmbeddedPostgres) 
             assert line.id == row.id
             (done,) = await operator.cancel(WHO, [row.id])
             assert done.result == "done"
+            assert (await operator.overview()).database_bytes > 0
     finally:
-        await as_superuser(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-        await as_superuser(postgres, f"DROP ROLE IF EXISTS {name}_operator, {name}")
+        await as_superuser(postgres, f'DROP DATABASE "{name}" WITH (FORCE)')
+        await as_superuser(postgres, f'DROP ROLE IF EXISTS "{name}_operator", "{name}"')

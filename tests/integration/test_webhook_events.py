@@ -250,6 +250,19 @@ async def test_what_could_not_be_sent_for_long_is_given_up(
     assert waiting == {sent_now.id, again.id}
 
 
+async def test_what_was_told_of_a_certificate_is_not_told_again_where_events_are_kept_for_less(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    _, table = await opened(connect_store, "A")
+    ended = CertificateEnd("A", "seal", b"\1" * 32, "CN=Seal", datetime.now(UTC) + timedelta(days=40))
+    delivered = "UPDATE webhook_events SET state = 2, ended_at = now() - interval '1 h', occurred_at = now() - $1 * interval '1 day'"
+    for days, events in ((20, 1), (367, 0)):
+        await tell(table, [ended], frozenset({"A"}))
+        await sees_all_rows.execute(delivered, days)
+        await table.drop(1.0)
+        assert len(await table.events()) == events
+
+
 async def test_old_events_are_dropped(connect_store: Connect, sees_all_rows: asyncpg.Connection) -> None:
     store, table = await opened(connect_store, "A")
     for _ in range(3):

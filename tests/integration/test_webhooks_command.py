@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 from harness.waiting import eventually
 from harness.webhook_receiver import GONE, OLD_SECRET, SECRET, TAKE, WebhookReceiver
@@ -110,6 +111,27 @@ async def test_without_webhooks_it_does_nothing(house: House, monkeypatch: pytes
     duty = house.duty()
     await run_while(house, duty, lambda: True)
     assert duty.numbers() == {}
+
+
+async def test_events_go_after_their_time_where_the_last_webhook_was_removed(
+    house: House, sees_all_rows: asyncpg.Connection
+) -> None:
+    with WebhookReceiver() as receiver:
+        write(house.folder, receiver.url)
+        duty = house.duty()
+        await duty.begin()
+        await end(house.store, ME)
+        await duty.stop(1)
+    write(house.folder, "")
+    await sees_all_rows.execute(
+        "UPDATE webhook_events SET state = 2, occurred_at = now() - interval '60 days', ended_at = now() - interval '50 days'"
+    )
+
+    async def are_gone() -> bool:
+        return not await house.table.events()
+
+    assert not await are_gone()
+    await run_while(house, house.duty(), are_gone)
 
 
 async def test_it_leaves_the_work_to_the_instance_whose_turn_it_is(house: House) -> None:

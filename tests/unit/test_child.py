@@ -12,7 +12,8 @@ from batchseal.processes.child_entry import read_arguments
 from batchseal.settings.load import Settings
 from batchseal.system.waits import Patience
 
-# Its starts are counted in the file that it is given; those that are named hang, the others are ready and end when told.
+# Its starts are counted in the file that it is given; those that are named hang, the others are ready and end when told. With
+# "busy" it says ten times before that it is at work.
 MODULE = """
 import os, signal, sys, time
 counts, hanging, ready = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3].partition("=")[2])
@@ -22,6 +23,10 @@ with open(counts, "a") as file:
 number = len(open(counts).readlines())
 if str(number) in hanging or "all" in hanging:
     time.sleep(600)
+if "busy" in hanging:
+    for _ in range(10):
+        os.write(ready, b"\\n")
+        time.sleep(0.4)
 os.write(ready, f"ready {number}\\n".encode())
 signal.pause()
 """
@@ -56,6 +61,16 @@ async def test_a_child_that_hangs_is_started_anew(counts: Path, capsys: pytest.C
         assert not alive(hung)
         assert alive(ready)
         assert "the signer process: not ready within 3 s, given up in attempt 1 of 3" in capsys.readouterr().err
+    finally:
+        await child.end(0)
+
+
+async def test_a_child_that_says_that_it_is_at_work_has_time(counts: Path) -> None:
+    """As the signer does during the migration of a large database."""
+    child = child_of(counts, "busy", Patience(3.0))
+    await child.spawn()
+    try:
+        assert await child.start(Settings()) == "ready 1"
     finally:
         await child.end(0)
 

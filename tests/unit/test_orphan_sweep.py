@@ -100,17 +100,21 @@ async def test_what_stopped_a_sweep_is_said_until_one_goes_through(tmp_path: Pat
 
 
 class Due:
-    """Rows of which one payload has had its time, and of which another one could make room."""
+    """Rows of which one payload has had its time, another one could make room, and an operator wants a third one purged."""
 
     def __init__(self) -> None:
-        self.rows = {"due": {1: object()}, "for room": {2: object()}}
+        self.rows = {"due": {1: object()}, "for room": {2: object()}, "asked": {3: object()}}
         self.marked = list[list[int]]()
+        self.backed_up = False
 
     async def is_being_backed_up(self) -> bool:
-        return False
+        return self.backed_up
 
     async def purgeable(self, *_: float, shared: bool = False) -> dict[int, Any]:
         return self.rows["due"]
+
+    async def purge_asked(self, *, shared: bool = False) -> dict[int, Any]:
+        return self.rows["asked"]
 
     async def purgeable_for_room(self, client_service: str) -> dict[int, Any]:
         return self.rows["for room"]
@@ -143,8 +147,27 @@ async def test_a_database_of_another_time_purges_nothing_that_instances_share(
         await purging.purge_due(1, 1, shared=True)
         rows.rows["for room"] = {2: object()}
         await purging.make_room(1)
+        rows.rows["asked"] = {3: object()}
+        await purging.purge_asked(shared=True)
         ledger.close()
-    assert rows.marked == ([] if keeps else [[1], [2]])
+    assert rows.marked == ([] if keeps else [[1], [2], [3]])
     assert ("payloads are not purged" in sweep.said) == keeps
     database.state = replace(payloads.database.now, sweeps=9)
     assert (await sweep.keeps(), sweep.said) == ("", "")
+
+
+async def test_nothing_is_purged_while_a_backup_is_made(tmp_path: Path) -> None:
+    """Neither what has had its time, nor what an operator wants purged, nor what would make room: it has still to be read."""
+    rows = Due()
+    with ThreadPoolExecutor(1) as pool:
+        ledger = Ledger(tmp_path / "ledger")
+        purging = Purging(rows, LocalPayloads(tmp_path), ledger, pool)  # type: ignore[arg-type]
+        rows.backed_up = True
+        await purging.purge_asked()
+        await purging.purge_due(1, 1)
+        await purging.make_room(1)
+        assert rows.marked == []
+        rows.backed_up = False
+        await purging.purge_asked()
+        ledger.close()
+    assert rows.marked == [[3]]

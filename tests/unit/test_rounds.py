@@ -96,3 +96,12 @@ async def test_nothing_is_dropped_while_a_backup_reads_the_tables() -> None:
     await Rounds(noted, noted, noted, noted, noted, RETENTION).round()
     dropped = {"document_months", "signature_days", "export_and_drop"}
     assert noted.calls == [*OWN, *(call for call in UPKEEP if call not in dropped)]
+
+
+async def test_references_are_freed_once_a_day() -> None:
+    """That reads all operations, however many there are by now."""
+    noted: Any = Noted()
+    rounds = Rounds(noted, noted, noted, noted, noted, RETENTION)
+    await rounds.round()
+    await rounds.round()
+    assert (noted.calls.count("remove_old_texts"), noted.calls.count("free_references")) == (2, 1)

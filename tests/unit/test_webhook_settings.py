@@ -163,7 +163,7 @@ def test_statuses(status: int, said: str) -> None:
 
 
 def test_no_delivery_waits_for_the_connection_of_another_one() -> None:
-    assert MAX_CONNECTIONS >= DEFAULT_PACE.at_once
+    assert DEFAULT_PACE.at_once <= MAX_CONNECTIONS
 
 
 async def test_certificate_authorities_that_cannot_be_read_are_why_an_event_was_not_delivered(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def instant(operation: Operation) -> str:
 
 
 def execution_milliseconds(operation: Operation) -> int | None:
-    """From reception to the end of the operation; None if it is not finished."""
+    """From reception to the end of the operation; None if it is not finished. 0 for one that was sealed elsewhere before."""
     if operation.finished_at is None:
         return None
-    return round((operation.finished_at - operation.created_at).total_seconds() * 1000)
+    return max(0, round((operation.finished_at - operation.created_at).total_seconds() * 1000))

@@ -23,7 +23,7 @@ from batchseal.app.parts import (
 from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
-from batchseal.processes.child_entry import say_ready
+from batchseal.processes.child_entry import at_work, say_ready
 from batchseal.processes.link import LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings
@@ -149,7 +149,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
 
     long = partial(said_when_long, report=log.warning)
     payloads = Measured(payload_store(settings))
-    async with long("the database and its migrations"):
+    async with long("the database and its migrations"), at_work(ready):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
         presence = await Presence.begin(settings, store, payloads.name)

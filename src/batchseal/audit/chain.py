@@ -70,6 +70,9 @@ def of_line(line: bytes) -> AuditEntry:
     """The entry that a line of an export contains. Raises ValueError or msgspec.DecodeError if it contains none."""
     fields = msgspec.json.decode(line)
     try:
+        for name in ("position", "operation", "signed", "failed"):
+            if type(fields[name]) is not int:
+                raise ValueError(f"not an entry: {name} is no whole number")
         return AuditEntry(
             fields["position"],
             datetime.fromisoformat(fields["at"]),

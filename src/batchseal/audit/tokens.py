@@ -60,9 +60,9 @@ def stamp_fields(stamp: HeadStamp) -> dict[str, Any]:
     }
 
 
-def stamp_in(fields: dict[str, Any]) -> HeadStamp | None:
-    """The time stamp in a line of an export, None if the line holds an entry. Raises ValueError if it cannot be read."""
-    if KEY not in fields:
+def stamp_in(fields: Any) -> HeadStamp | None:
+    """The time stamp in a line of an export, None if the line holds something else. Raises ValueError if it cannot be read."""
+    if not isinstance(fields, dict) or KEY not in fields:
         return None
     try:
         given = fields[KEY]

@@ -4,11 +4,13 @@ It runs in the signer process.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
+from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import structlog
@@ -107,16 +109,32 @@ class AuditWriter:
         The file is fsynced before the month gets its anchor, and it has its anchor before it is dropped.
         """
         for month in await self._trail.months(seconds):
-            entries = await self._trail.read_month(month)
-            if entries:
-                path = self._audit_folder / f"audit-{month:%Y-%m}.jsonl"
-                stamps = await self._trail.time_stamps(entries[0].position - 1, entries[-1].position)
-                await in_pool(self._pool, partial(write, path, entries, stamps))
+            anchor = await self._export(month)
+            if anchor is not None:
                 crash_site("month-exported")
-                last = entries[-1]
-                await self._trail.anchor(Anchor(month, last.position, len(entries), last.link, path.name))
+                await self._trail.anchor(anchor)
             if await self._trail.drop(month):
-                log.info("audit entries exported and dropped", month=f"{month:%Y-%m}", entries=len(entries))
+                entries = anchor.entries if anchor is not None else 0
+                log.info("audit entries exported and dropped", month=f"{month:%Y-%m}", entries=entries)
+
+    async def _export(self, month: date) -> Anchor | None:
+        """Writes the entries of a month into a file, in parts: a month may have more of them than fit into the memory.
+
+        Returns the anchor of the month. None, and no file, if the month has no entries.
+        """
+        path = self._audit_folder / f"audit-{month:%Y-%m}.jsonl"
+        file: BinaryIO | None = None
+        anchor: Anchor | None = None
+        async with aclosing(self._trail.read_month(month)) as parts, AsyncExitStack() as files:
+            async for part in parts:
+                if file is None:
+                    file = await files.enter_async_context(replaced(self._pool, path))
+                last = part[-1]
+                stamps = await self._trail.time_stamps(part[0].position - 1, last.position)
+                await in_pool(self._pool, partial(write, file, part, stamps))
+                entries = len(part) + (anchor.entries if anchor is not None else 0)
+                anchor = Anchor(month, last.position, entries, last.link, path.name)
+        return anchor
 
 
 def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[bytes, bytes]:
@@ -131,13 +149,31 @@ def signed_facts(reader: OperationReader, ordinals: Sequence[int]) -> tuple[byte
     return digest, fingerprints[0] if len(fingerprints) == 1 else hashlib.sha256(b"".join(fingerprints)).digest()
 
 
-def write(path: Path, entries: Iterable[AuditEntry], stamps: Iterable[HeadStamp] = ()) -> None:
-    """Writes an export and fsyncs it together with its name. Each time stamp follows the entry that it is about."""
-    open_folder(path.parent, make=0o700, strict=False).close()
+@asynccontextmanager
+async def replaced(pool: Executor, path: Path) -> AsyncIterator[BinaryIO]:
+    """A file for the new content of `path`, whose folder is made if it is missing. It is fsynced together with its name.
+
+    If the block raises, `path` stays as it was. Whatever waits for the disk is done by threads of `pool`.
+    """
+
+    def begin() -> tuple[AbstractContextManager[BinaryIO], BinaryIO]:
+        open_folder(path.parent, make=0o700, strict=False).close()
+        replacement = replacing(path)
+        return replacement, replacement.__enter__()
+
+    replacement, file = await in_pool(pool, begin)
+    try:
+        yield file
+    except BaseException as problem:
+        await in_pool(pool, partial(replacement.__exit__, type(problem), problem, problem.__traceback__))
+        raise
+    await in_pool(pool, partial(replacement.__exit__, None, None, None))
+
+
+def write(file: BinaryIO, entries: Iterable[AuditEntry], stamps: Iterable[HeadStamp] = ()) -> None:
+    """Writes entries into an export. Each time stamp follows the entry that it is about."""
     by_position = {stamp.position: stamp for stamp in stamps}
-    with replacing(path) as file:
-        for entry in entries:
-            file.write(lines_of(entry, by_position.get(entry.position)))
+    file.writelines(lines_of(entry, by_position.get(entry.position)) for entry in entries)
 
 
 def lines_of(entry: AuditEntry, stamp: HeadStamp | None) -> bytes:

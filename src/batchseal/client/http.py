@@ -97,8 +97,8 @@ class Client:
                 self._send_batch(body, progress)
                 return
             except RequestFailed as problem:
-                # "Reference taken" after a reply was lost: the service has registered that attempt. After a refusal, the reference
-                # is that of another batch.
+                # "Reference taken" after a reply was lost: the service has registered that attempt. After a refusal, the
+                # reference is that of another batch.
                 if may_be_registered and problem.code == "0.0.7":
                     return
                 may_be_registered = may_be_registered or problem.status == 0
@@ -153,7 +153,9 @@ class Client:
             target.truncate()
             while piece := reply.read(COPY_BYTES):
                 target.write(piece)
-            if reply.length:  # what is left of Content-Length: a reply that is read in pieces may end early without an exception
+            if (
+                reply.length
+            ):  # what is left of Content-Length: a reply that is read in pieces may end early without an exception
                 raise http.client.IncompleteRead(b"", reply.length)
             return reply.getheader("Content-Type") or ""
 

@@ -183,8 +183,8 @@ class BatchRun:
     def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
         """Takes files out of the list that have changed since. They are not part of an operation yet.
 
-        For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then the
-        list is not its own any more.
+        For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then
+        the list is not its own any more.
         """
         self._require_lease()
         if left := [one for one in claimed if one.path not in paths]:

@@ -178,7 +178,7 @@ class Folder:
     def sync(self, folders: Iterable[str]) -> None:
         """Fsyncs the names in these folders, and those of the folders above them: any of them may have been made just now."""
         with self.open() as root:
-            for folder in {one for folder in folders for one in files.with_those_above(folder)}:
+            for folder in {above for one in folders for above in files.with_those_above(one)}:
                 with suppress(FileNotFoundError), opened_below(root, folder) as descriptor:
                     files.sync_folder(descriptor)
 

@@ -1,6 +1,7 @@
 """Runs the sender on the instance whose turn it is, while any client service has a webhook: `WebhookDuty`.
 
-Where no client service has one, this looks at the files of client services every few seconds, and does and loads nothing else.
+Where no client service has one, this looks at the files of client services every few seconds, drops events that have had their
+time, and does and loads nothing else.
 """
 
 import asyncio
@@ -129,15 +130,15 @@ class WebhookDuty:
             if configured:
                 self._begin_sending().set_webhooks(configured)
             self._webhooks = configured  # not before: what could not begin is begun at the next look
+        if self._is_due("drop", DROP_SECONDS):  # also of client services that had one
+            await self._give_up_old()
+            while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
+                pass
         if not configured:
             await self._end()
             return
         if self._is_due("count", COUNT_SECONDS):
             self._counted = await self._table.counts()
-        if self._is_due("drop", DROP_SECONDS):
-            await self._give_up_old()
-            while await self._table.drop(self._settings.webhook_days * DAY_SECONDS):
-                pass
 
     async def _give_up_old(self) -> None:
         """A receiver that is away gets one delivery a minute, so most of many events for it would wait for ever."""

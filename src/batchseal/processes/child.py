@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, dump_settings
 from batchseal.system.backoff import Backoff
-from batchseal.system.waits import Patience, in_attempts, say
+from batchseal.system.waits import Patience, in_attempts, say, still_at_work
 
-# How long a child may take from the moment it gets its settings until it is ready. This may include loading its code.
+# How long a child may take from the moment it gets its settings, or has last said that it is at work, until it is ready. This may
+# include loading its code.
 PATIENCE = Patience(seconds=30.0)
 # Pauses before a child that ended is started again. After a run of STEADY_SECONDS the first pause is used again.
 RESTARTING = Backoff(0.2, 10.0)
@@ -124,12 +125,17 @@ class Child:
 
 
 async def read_line(descriptor: int) -> str:
-    """The line that a child writes when it is ready. Empty if it ends without writing one. Closes the descriptor."""
+    """The line that a child writes when it is ready. Empty if it ends without writing one. Closes the descriptor.
+
+    An empty line before that says that the child is at work (`child_entry.at_work`), and begins the time of the attempt anew.
+    """
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
     )
     try:
-        return (await reader.readline()).decode().strip()
+        while (line := await reader.readline()) == b"\n":
+            still_at_work()
+        return line.decode().strip()
     finally:
         transport.close()

@@ -3,12 +3,14 @@
 This code runs inside the child. How the supervisor starts a child and watches it stands in `child.py`.
 """
 
+import asyncio
 import gc
 import hashlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings, read_dumped_settings
@@ -16,6 +18,9 @@ from batchseal.system.heap import keep_what_is_used_again, share_arenas
 from batchseal.system.parent import die_with_parent
 from batchseal.system.telemetry import tracing
 from batchseal.system.telemetry.logs import LogSettings, configure
+
+# How often a child says that it is at work.
+AT_WORK_SECONDS = 5.0
 
 
 def log_settings(settings: Settings, process: str) -> LogSettings:
@@ -80,6 +85,22 @@ def begin_traces(settings: Settings, process: str) -> None:
         raise ConfigurationError(
             f"--otlp-endpoint needs the packages of the extra otel ({problem.name} is missing): pip install 'batchseal[otel]'"
         ) from None
+
+
+@asynccontextmanager
+async def at_work(descriptor: int) -> AsyncIterator[None]:
+    """Tells the supervisor during the block that this child does not hang, however long the block takes."""
+
+    async def tell() -> None:
+        while True:
+            os.write(descriptor, b"\n")
+            await asyncio.sleep(AT_WORK_SECONDS)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
 
 
 def say_ready(descriptor: int, line: str = "ready") -> None:

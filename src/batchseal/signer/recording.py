@@ -164,7 +164,7 @@ class Recording:
     async def _make(self, claimed: ClaimedRecord) -> None:
         row = claimed.operation
         try:
-            await self._try(claimed)
+            await self._try_while_claimed(claimed)
         except (UpstreamError, PayloadUnavailable, NoSpace, NoRoom) as problem:
             asked_seconds = getattr(problem, "retry_after_seconds", None) or 0.0
             await self._failed(claimed, problem.cause, asked_seconds)
@@ -178,6 +178,22 @@ class Recording:
                 await self._failed(claimed, "an unexpected condition, in the log", 0.0)
             else:
                 await self._give_up(claimed, "an unexpected condition, in the log")
+
+    async def _try_while_claimed(self, claimed: ClaimedRecord) -> None:
+        """`_try`, beside which the claim is renewed: the documents of a large operation take longer than a claim lasts."""
+
+        async def renew() -> None:
+            is_ours = True
+            while is_ours:
+                await asyncio.sleep(self._pace.claim_seconds / 3)
+                with suppress(DatabaseUnavailable):
+                    is_ours = await self._table.renew(claimed, self._pace.claim_seconds)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            await self._try(claimed)
+        finally:
+            await end_tasks([renewing], 0)
 
     async def _try(self, claimed: ClaimedRecord) -> None:
         row, ordinals, joined = claimed.operation, claimed.ordinals, claimed.digests

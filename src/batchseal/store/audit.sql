@@ -1,6 +1,6 @@
 -- name: audit_waiting
--- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished operation is computed from: its
--- payloads, and which of its documents are signed.
+-- Pending entries of what lies in the folder of an instance, the oldest first. They come with what the digest of a finished
+-- operation is computed from: its payloads, and which of its documents are signed.
 SELECT a.*, o.created_at, o.payload_record, o.further_payloads,
        CASE WHEN a.event = 2 THEN ARRAY(
            SELECT d.ordinal FROM documents d
@@ -34,10 +34,10 @@ FROM audit_pending a WHERE a.operation_id = 0 AND a.id > $1 ORDER BY a.id LIMIT 
 DELETE FROM audit_pending WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: audit_last
--- The last position and link of the chain. If all entries were dropped, these are those of the last anchor.
-SELECT position, link FROM (
-    SELECT position, link FROM audit
-    UNION ALL SELECT last_position, last_link FROM audit_anchors
+-- The last position and link of the chain, with their month. If all entries were dropped, these are those of the last anchor.
+SELECT position, link, month FROM (
+    SELECT position, link, month FROM audit
+    UNION ALL SELECT last_position, last_link, month FROM audit_anchors
 ) ends
 ORDER BY position DESC LIMIT 1;
 

@@ -19,7 +19,8 @@ LIMIT 1;
 -- Stores in one statement how documents ended, and the rows of `signatures`. A document ends once: if it is no longer RECEIVED,
 -- it keeps its first result. The row of the operation is locked, so that its fence holds until the commit. With $9 these outcomes
 -- are the last ones: the operation gets its final status, its audit trail gets an entry, and an evidence record is to be made where
--- one was asked for. The commit waits for the disk if it ends the operation or carries signatures ($15). Any other outcome can be computed again after a power cut.
+-- one was asked for. The commit waits for the disk if it ends the operation or carries signatures ($15). Any other outcome can be
+-- computed again after a power cut.
 -- A new signature value takes away the rest of the evidence of the one before, which was about that one.
 -- OFFSET 0 keeps the outcomes together, so that each row is found by the index. Before a new partition has statistics, PostgreSQL
 -- would compare every document of the operation with every outcome.

@@ -2,7 +2,7 @@
 
 A row comes with the end of its operation (`record_outcomes` in documents.sql), and again where failed documents were handed in
 once more and have ended. Whoever makes the record claims the row, and every write names the fence of that claim, as for
-operations. A claim ends by itself after a time, and at once where the signer of its instance starts anew.
+operations. A claim ends by itself after a time unless it is renewed, and at once where the signer of its instance starts anew.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -84,6 +84,10 @@ class EvidenceTable:
         """Makes all records due at once that are still to be made. For the start of the signer."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["take_back_records"], self._instance))
+
+    async def renew(self, claimed: ClaimedRecord, seconds: float) -> bool:
+        """Nobody else claims the record for `seconds` from now on. If the fence is stale, changes nothing and returns False."""
+        return await self._write("renew_record", claimed, seconds)
 
     async def keep_digests(self, claimed: ClaimedRecord, ordinals: Sequence[int], digests: bytes) -> bool:
         """Keeps what the record is about. If the fence is stale, changes nothing and returns False."""

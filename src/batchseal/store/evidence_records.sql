@@ -1,10 +1,10 @@
 -- name: claim_records
--- Takes the oldest records that are to be made and due, for $3 seconds, and not those that this process works on ($4). Their
--- operations have ended: one that was handed in again gets its record after its next end. The commit does not wait for the disk:
--- after a power cut the record is claimed again.
+-- Takes the oldest records that are to be made and due of what lies in the folder of an instance, for $3 seconds, and not those
+-- that this process works on ($4). Their operations have ended: one that was handed in again gets its record after its next end.
+-- The commit does not wait for the disk: after a power cut the record is claimed again.
 WITH free AS (
     SELECT r.operation_id, r.day FROM evidence_records r JOIN operations o ON o.id = r.operation_id
-    WHERE r.instance = $1 AND r.state = 1 AND r.operation_id <> ALL ($4::bigint[])
+    WHERE r.instance = $1 AND o.payload_store IS NULL AND r.state = 1 AND r.operation_id <> ALL ($4::bigint[])
       AND (r.next_try_at IS NULL OR r.next_try_at <= now())
       AND o.status IN (2, 4) AND NOT o.payload_purged
     ORDER BY r.operation_id
@@ -49,6 +49,12 @@ ORDER BY o.id;
 -- Makes every record due that an instance has still to make. For the start of its signer: the one before it is dead, and can write
 -- nothing any more.
 UPDATE evidence_records SET fence = fence + 1, next_try_at = NULL WHERE instance = $1 AND state = 1 RETURNING operation_id;
+
+-- name: renew_record
+-- Makes a claim last for $4 seconds from now on.
+UPDATE evidence_records SET next_try_at = now() + $4 * interval '1 second'
+WHERE operation_id = $1 AND day = $2 AND fence = $3 AND state = 1
+RETURNING operation_id;
 
 -- name: keep_record_digests
 -- Keeps the digests of the signed documents, so that a later try needs the payload no more.

@@ -54,6 +54,8 @@ class Forgetting:
         await turns.give_up_lanes()
         await turns.give_up_duties()
         await self._lost.take_back_own_leases()
+        async with self._database.connection() as connection:
+            await connection.execute(QUERIES["free_held"], self._instance)
         for operation_id in await self._ids("lost_operations"):
             if await self._end(operation_id):
                 done.ended += 1

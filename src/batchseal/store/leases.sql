@@ -41,7 +41,8 @@ RETURNING operations.*;
 -- so many seconds): time in which the database was away does not count. An operation whose caller signs with a token of its own is
 -- left to the instance that has the token, as long as that is there. The calls of the client services $10 go through another
 -- instance: nothing is claimed of them but what that one cannot sign, since it has a token of its own, or lies in the folder of this
--- one.
+-- one. The commit waits for the disk, as that of `claim` need not: a power cut that took it would let another instance claim the
+-- operation under the same fence, and both could write.
 WITH free AS (
     SELECT id FROM operations
     WHERE (payload_store = $8 OR (payload_store IS NULL AND instance = $1))
@@ -57,19 +58,17 @@ WITH free AS (
     ORDER BY id
     LIMIT $2
     FOR UPDATE SKIP LOCKED
-), relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
+)
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
-FROM free, relaxed
+FROM free
 WHERE operations.id = free.id
 RETURNING operations.*;
 
 -- name: claim_one_shared
 -- Leases one operation, even before it is due, by the rules of `claim_shared`.
-WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
-FROM relaxed
 WHERE id = $2 AND (payload_store = $4 OR (payload_store IS NULL AND instance = $1)) AND status IN (1, 3)
   AND held_at IS NULL
   AND (lease_until IS NULL

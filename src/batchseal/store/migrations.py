@@ -21,6 +21,10 @@ MIGRATION_LOCK = 0x6261_7463_6873_6501
 
 OLDEST_SERVER = (13,)
 
+# How long a migration may take, and whoever waits for one. It may have to read whole tables, and takes longer then than any other
+# statement may: cut off, it would be undone, and begin anew at the next start.
+MIGRATION_SECONDS = 86_400.0
+
 NEEDS = re.compile(r"^-- needs (\d{4})$", re.MULTILINE)
 
 
@@ -58,7 +62,7 @@ async def migrate(database: Database, start: Start | None = None, *, role: str |
     async with database.transaction() as connection:
         if connection.get_server_version() < OLDEST_SERVER:
             raise ConfigurationError(f"PostgreSQL {OLDEST_SERVER[0]} or newer is needed")
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK, timeout=MIGRATION_SECONDS)
         if start and start.recreate:
             deleted = await recreation.delete_once(connection, start.instance, start.id)
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", SCHEMA):
@@ -77,7 +81,7 @@ async def migrate(database: Database, start: Start | None = None, *, role: str |
             )
         for number, name, sql in known:
             if number not in applied:
-                await connection.execute(sql)
+                await connection.execute(sql, timeout=MIGRATION_SECONDS)
                 await connection.execute(
                     "INSERT INTO migrations (number, name, needs) VALUES ($1, $2, $3)", number, name, needed_by(sql)
                 )

@@ -83,7 +83,9 @@ class OperatorActions(OperatorDetails):
         return await self._in_parts(act, operation_ids)
 
     async def purge(self, who: Who, operation_ids: Sequence[int]) -> list[Done]:
-        """Has the payloads of finished operations purged within a minute or so, whether they were fetched or not."""
+        """Has the payloads of finished operations purged, whether they were fetched or not: within a minute or so, or once the
+        backup is made that is being made.
+        """
 
         async def act(ids: list[int]) -> list[Done]:
             return await self._call("SELECT * FROM operator_purge($1, $2, $3)", ids, *checked(who))

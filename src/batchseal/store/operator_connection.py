@@ -1,9 +1,9 @@
 """Connections in the role of operators: see `operator.py`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
@@ -68,17 +68,18 @@ class OperatorConnection:
         """
         address = address or address_of(settings)
         instance = UUID(settings.instance) if settings.instance else None
-        role, usable = await _find_role(address, instance)
-        if not usable and (superuser := _superuser(address)) is not None:
-            await _make_role(superuser, role.removesuffix("_operator"))
-            role, usable = await _find_role(address, instance)
-        if not usable:
+        found = await _find_role(address, instance)
+        if not found["usable"] and (superuser := _superuser(address)) is not None:
+            await _make_role(superuser, found["service"])
+            found = await _find_role(address, instance)
+        if not found["usable"]:
+            role = found["quoted"]
             raise ConfigurationError(
                 f"the database has no role for operators: as a role that may make roles, run CREATE ROLE {role} and"
-                f" GRANT {role} TO the role of the service, then start the service again"
+                f" GRANT {role} TO {found['service']}, then start the service again"
             )
         asked = {
-            "role": role,
+            "role": found["role"],
             "statement_timeout": str(int(STATEMENT_SECONDS * 1000)),
             "batchseal.scope": "operator",
             **ALONG_INDEXES,
@@ -107,8 +108,8 @@ class OperatorConnection:
             ) from None
 
 
-async def _find_role(address: Address, instance: UUID | None) -> tuple[str, bool]:
-    """The name of the operator's role, and whether the service may act as it. Raises ConfigurationError for an old schema."""
+async def _find_role(address: Address, instance: UUID | None) -> Mapping[str, Any]:
+    """What the query `find_operator_role` says. Raises ConfigurationError for an old schema."""
     database = await open_database(address, 1, everything=False, instance=instance)
     try:
         async with database.connection() as connection:
@@ -121,7 +122,7 @@ async def _find_role(address: Address, instance: UUID | None) -> tuple[str, bool
         raise ConfigurationError(
             "the database is that of an earlier release; start the service once to bring it up to date"
         )
-    return found["role"], found["usable"]
+    return dict(found)
 
 
 def _superuser(address: Address) -> Address | None:
@@ -137,6 +138,7 @@ def _superuser(address: Address) -> Address | None:
 
 
 async def _make_role(superuser: Address, service: str) -> None:
+    """`service` is the role of the service, quoted where it must be."""
     database = await open_database(superuser, 1, everything=True)
     try:
         async with database.connection() as connection:

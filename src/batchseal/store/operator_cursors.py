@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from batchseal.errors import ValueNotAllowed
+from batchseal.store.columns import is_storable
 
 MAX_ID = (1 << 63) - 1
 MAX_ORDINAL = (1 << 31) - 1
@@ -25,7 +26,7 @@ def decode_cursor(cursor: str, kinds: Sequence[type]) -> tuple[Any, ...]:
     if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
         raise ValueNotAllowed("the cursor of the list is not one that a list has given")
     for part in parts:
-        if (isinstance(part, int) and not 0 <= part <= MAX_ID) or (isinstance(part, str) and "\0" in part):
+        if (isinstance(part, int) and not 0 <= part <= MAX_ID) or (isinstance(part, str) and not is_storable(part)):
             raise ValueNotAllowed("the cursor of the list is not one that a list has given")
     return tuple(parts)
 

@@ -24,7 +24,7 @@ SELECT d.*, coalesce(s.tries, 0) AS tries
 FROM operations o
 JOIN documents d ON d.operation_id = o.id AND d.month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date
 LEFT JOIN signatures s ON s.operation_id = d.operation_id AND s.ordinal = d.ordinal AND s.day = (o.created_at AT TIME ZONE 'UTC')::date
-WHERE o.id = $1 AND d.ordinal > $2 AND (NOT $3 OR d.status = 3)
+WHERE o.id = $1 AND d.ordinal > $2::bigint AND (NOT $3 OR d.status = 3)
 ORDER BY d.ordinal LIMIT $4;
 
 -- name: operator_documents_by_reference
@@ -36,7 +36,7 @@ FROM unnest($1::integer[], $2::text[]) AS k (key, service)
 CROSS JOIN LATERAL (
     SELECT * FROM documents d
     WHERE d.reference_key = k.key AND d.external_reference = $3 AND d.operation_id <= $4
-      AND (d.operation_id < $4 OR d.ordinal < $5)
+      AND (d.operation_id < $4 OR d.ordinal < $5::bigint)
     ORDER BY d.operation_id DESC, d.ordinal DESC LIMIT $6
 ) d
 JOIN operations o ON o.id = d.operation_id AND o.client_service = k.service
@@ -49,7 +49,7 @@ SELECT d.*, 0 AS tries, o.client_service, o.external_reference AS operation_refe
        o.payload_purged
 FROM (
     SELECT * FROM documents d
-    WHERE (d.operation_id, d.ordinal) < ($2, $3::integer) AND d.operation_id > $1 AND d.month BETWEEN $4 AND $5
+    WHERE (d.operation_id, d.ordinal) < ($2, $3::bigint) AND d.operation_id > $1 AND d.month BETWEEN $4 AND $5
     ORDER BY d.operation_id DESC, d.ordinal DESC LIMIT $6
 ) d JOIN operations o ON o.id = d.operation_id
 WHERE strpos(lower(d.name), lower($7)) > 0 AND ($8 = '' OR o.client_service = $8) AND o.created_at BETWEEN $9 AND $10
@@ -60,6 +60,6 @@ ORDER BY d.operation_id DESC, d.ordinal DESC LIMIT $11;
 SELECT d.operation_id, d.ordinal, o.created_at
 FROM (
     SELECT d.operation_id, d.ordinal FROM documents d
-    WHERE (d.operation_id, d.ordinal) < ($2, $3::integer) AND d.operation_id > $1 AND d.month BETWEEN $4 AND $5
+    WHERE (d.operation_id, d.ordinal) < ($2, $3::bigint) AND d.operation_id > $1 AND d.month BETWEEN $4 AND $5
     ORDER BY d.operation_id DESC, d.ordinal DESC OFFSET $6 - 1 LIMIT 1
 ) d JOIN operations o ON o.id = d.operation_id;

@@ -4,7 +4,8 @@
 -- runs this without the right to make roles (CREATEROLE) needs the role to be there. What was granted before is not granted again.
 DO $$
 DECLARE
-    service name := $role${role}$role$::regrole::name;
+    -- The cast of a regrole to a text would quote a name such as "batch-seal".
+    service name := (SELECT rolname FROM pg_roles WHERE oid = $role${role}$role$::regrole);
     operator name := left(service, 54) || '_operator';
     one record;
     -- Since PostgreSQL 16, who makes a role is a member of it that may not act as it.
@@ -26,6 +27,13 @@ BEGIN
     END IF;
     IF NOT has_schema_privilege(operator, 'batchseal', 'USAGE') THEN
         EXECUTE format('GRANT USAGE ON SCHEMA batchseal TO %I', operator);
+    END IF;
+    -- Who may not connect may not ask for the size of the database either, which PUBLIC may unless an administrator took that away.
+    IF NOT has_database_privilege(operator, current_database(), 'CONNECT') THEN
+        BEGIN
+            EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), operator);
+        EXCEPTION WHEN insufficient_privilege THEN NULL;
+        END;
     END IF;
     FOR one IN
         SELECT shown.name, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns
@@ -62,8 +70,9 @@ BEGIN
 END $$;
 
 -- name: find_operator_role
--- The operator's role that belongs to the role of this connection, and whether this one may act as it.
-SELECT r.name AS role, quote_ident(session_user) AS service,
+-- The operator's role that belongs to the role of this connection, both names as statements take them, and whether this one may
+-- act as it.
+SELECT r.name AS role, quote_ident(r.name) AS quoted, quote_ident(session_user) AS service,
        CASE WHEN to_regrole(quote_ident(r.name)) IS NULL THEN false
             ELSE pg_has_role(session_user, r.name,
                              CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)

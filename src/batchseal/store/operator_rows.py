@@ -92,9 +92,9 @@ class OperationLine:
 
     @property
     def seconds(self) -> float | None:
-        """From the registration, or from the last retry, to the end."""
+        """From the registration, or from the last retry, to the end. 0 for one that was sealed elsewhere, before it came here."""
         began = self.reopened_at or self.created_at
-        return (self.finished_at - began).total_seconds() if self.finished_at else None
+        return max(0.0, (self.finished_at - began).total_seconds()) if self.finished_at else None
 
     @property
     def is_held(self) -> bool:

@@ -20,7 +20,7 @@ DESCRIPTION = "sealed before the switch to this service"
 
 @dataclass(frozen=True, slots=True)
 class TakenReference:
-    """`sealed_at` is when it was sealed, if that is known. From then on --reference-days count."""
+    """`sealed_at` is when it was sealed, if that is known. That is the end of its operation: --reference-days count from it."""
 
     client_service: str
     reference: str

@@ -18,6 +18,8 @@ from batchseal.store.queries import QUERIES
 from batchseal.store.rows import AuditEntry, PayloadColumns, payload_columns
 
 ENTRIES_AT_ONCE = 500
+# So many entries of a month are in memory at once while it is exported.
+EXPORTED_AT_ONCE = 5_000
 CHAIN_LOCK = 0x6261_7463_6873_6503
 # Stands for the link before the first entry.
 NO_LINK = bytes(32)
@@ -169,11 +171,10 @@ class AuditTrail:
             taken = {r["id"] for r in await connection.fetch(QUERIES["audit_take"], [w.id for w, _, _ in entries])}
             last = await connection.fetchrow(QUERIES["audit_last"])
             now = await connection.fetchval("SELECT now()")
-            position, link = (last["position"], last["link"]) if last else (0, NO_LINK)
+            position, link, newest = (last["position"], last["link"], last["month"]) if last else (0, NO_LINK, date.min)
             # The month never decreases along the chain, even if the clock is set back. So the entries of a month are one
-            # unbroken part of the chain, which can be dropped.
-            newest = await connection.fetchval("SELECT max(month) FROM audit")
-            month = max(month_of(now), newest or date.min)
+            # unbroken part of the chain, which can be dropped, and the month of the last entry is the newest.
+            month = max(month_of(now), newest)
             if month not in self._months:
                 await migrations.make_partitions(connection, month)
             rows, actors, used = [], [], []
@@ -221,10 +222,12 @@ class AuditTrail:
                 return
             after = records[-1]["position"]
 
-    async def read_month(self, month: date) -> list[AuditEntry]:
-        """All entries of a month in the order of the chain."""
-        async with self._database.connection() as connection:
-            return [AuditEntry(**record) for record in await connection.fetch(QUERIES["audit_read_month"], month)]
+    async def read_month(self, month: date) -> AsyncGenerator[list[AuditEntry], None]:
+        """All entries of a month in the order of the chain, in parts. Nobody drops the month meanwhile. It takes a connection."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.cursor(QUERIES["audit_read_month"], month)
+            while records := await cursor.fetch(EXPORTED_AT_ONCE):
+                yield [AuditEntry(**record) for record in records]
 
     async def head(self) -> tuple[int, bytes]:
         """Position and link of the last entry; position 0 while there is none."""

@@ -160,7 +160,7 @@ class Upkeep:
             return bool(await connection.fetchval(QUERIES["drop_signatures"], day))
 
     async def drop_gone_instances(self, seconds: float) -> int:
-        """Removes the rows of instances not seen for `seconds` that have left nothing which they alone read. Returns how many."""
+        """Removes the rows of instances not seen for `seconds` that have left nothing to read or to chain. Returns how many."""
         async with self._database.connection() as connection:
             return len(await connection.fetch(QUERIES["drop_gone_instances"], seconds))
 

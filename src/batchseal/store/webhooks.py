@@ -16,6 +16,10 @@ from batchseal.operation import OperationStatus
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
 
+# How long an event that is about no operation is kept at least, so that it is told once. Of a certificate that will end, the same
+# subject comes again for 30 days (notify/expiring.py).
+TOLD_SECONDS = 366 * 86_400.0
+
 
 class EventKind(IntEnum):
     """What an event is about. The numbers are stored, so they must never change."""
@@ -207,12 +211,9 @@ class WebhookTable:
             return int(done.rsplit(maxsplit=1)[-1])
 
     async def drop(self, seconds: float) -> int:
-        """Removes up to 5,000 events that ended `seconds` ago. Returns how many.
-
-        Those that are about no operation stay for a year at least, so that nobody is told of them again.
-        """
+        """Removes up to 5,000 events that ended `seconds` ago, those about no operation after TOLD_SECONDS. Returns how many."""
         async with self._database.connection() as connection:
-            done: str = await connection.execute(QUERIES["drop_webhook_events"], seconds)
+            done: str = await connection.execute(QUERIES["drop_webhook_events"], seconds, TOLD_SECONDS)
             return int(done.rsplit(maxsplit=1)[-1])
 
 

@@ -81,7 +81,7 @@ FROM off WHERE e.client_service = off.client_service AND e.state = 1;
 UPDATE webhook_endpoints SET off_since = NULL WHERE client_service = $1 AND off_since IS NOT NULL RETURNING client_service;
 
 -- name: add_webhook_event
--- An event that is not about an operation, once for each subject ($4), for a client service that has a webhook which is not off.
+-- An event that is not about an operation, once for each subject ($3), for a client service that has a webhook which is not off.
 INSERT INTO webhook_events (client_service, kind, occurred_at, subject, details)
 SELECT client_service, $2, now(), $3, $4 FROM webhook_endpoints WHERE client_service = $1 AND off_since IS NULL
 ON CONFLICT DO NOTHING
@@ -124,11 +124,11 @@ WHERE number IN (
     FOR UPDATE SKIP LOCKED);
 
 -- name: drop_webhook_events
--- Removes up to 5,000 events that ended $1 seconds ago. Those that are about no operation stay for a year at least: while one of them
--- is there, its subject is not told again.
+-- Removes up to 5,000 events that ended $1 seconds ago. One that is not about an operation stays for $2 seconds at least: while
+-- it is there, its subject is not told again (see `add_webhook_event`).
 DELETE FROM webhook_events WHERE number IN (
     SELECT number FROM webhook_events
     WHERE occurred_at <= now() - $1 * interval '1 second' AND state <> 1 AND ended_at <= now() - $1 * interval '1 second'
-      AND (operation_id IS NOT NULL OR occurred_at <= now() - interval '366 days')
+      AND (operation_id IS NOT NULL OR occurred_at <= now() - $2 * interval '1 second')
     ORDER BY number
     LIMIT 5000);

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,6 +20,9 @@ class Patience:
 
     seconds: float
     attempts: int = 3
+
+
+_PRESENT: ContextVar[tuple[asyncio.Timeout, float]] = ContextVar("present attempt")  # its limit, and its time
 
 
 def say(text: str) -> None:
@@ -50,12 +54,19 @@ async def in_attempts(
     for number in range(1, patience.attempts + 1):
         try:
             async with said_when_long(what), asyncio.timeout(patience.seconds) as limit:
+                _PRESENT.set((limit, patience.seconds))
                 return await attempt()
         except TimeoutError:
             if not limit.expired():
                 raise
         say(f"{what}: not ready within {patience.seconds:g} s, given up in attempt {number} of {patience.attempts}")
     raise failure(f"{what}: not ready within {patience.seconds:g} s in any of {patience.attempts} attempts")
+
+
+def still_at_work() -> None:
+    """Begins the time of the present attempt anew. For an attempt that knows that it does not hang (`in_attempts`)."""
+    limit, seconds = _PRESENT.get()
+    limit.reschedule(asyncio.get_running_loop().time() + seconds)
 
 
 @asynccontextmanager

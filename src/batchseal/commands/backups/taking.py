@@ -75,7 +75,8 @@ async def write(settings: Settings, instance: str, folder: Path, tell: Tell) -> 
                     counts, named, dumped = await take_database(settings, store, program, address.url, folder, listed)
                     tell(f"copying the payloads of {named} operations")
                     copying = partial(copy_payloads, raw_payloads(settings), named_in(listed), folder)
-                    index, payloads, copied, missing = await in_thread(copying)
+                    with naming(folder):
+                        index, payloads, copied, missing = await in_thread(copying)
         finally:
             await store.close()
     manifest = Manifest(
@@ -94,6 +95,16 @@ async def write(settings: Settings, instance: str, folder: Path, tell: Tell) -> 
     )
     manifest.write(folder)
     return manifest
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Raises ConfigurationError where a file cannot be written, as on a full disk: the database would be taken for the cause."""
+    try:
+        yield
+    except OSError as problem:
+        what = problem.strerror or type(problem).__name__
+        raise ConfigurationError(f"{problem.filename or folder}: {what}; there is no backup") from None
 
 
 def identity_in(temp_folder: Path) -> str:
@@ -123,14 +134,12 @@ def complete_or_nothing(folder: Path) -> Iterator[None]:
     An error of the operating system becomes a ConfigurationError.
     """
     try:
-        yield
-    except BaseException as problem:
+        with naming(folder):
+            yield
+    except BaseException:
         for name in (MANIFEST, DATABASE, INDEX, PAYLOADS):
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
-        if isinstance(problem, OSError):
-            what = problem.strerror or type(problem).__name__
-            raise ConfigurationError(f"{problem.filename or folder}: {what}; there is no backup") from None
         raise
 
 
@@ -147,10 +156,14 @@ async def take_database(
     """
     async with snapshot(store.database) as state:
         require_only(kind_of(settings.payload_store), await state.stores())
-        dumped = await dump(program, url, state.name, folder / DATABASE)
+        with naming(folder):
+            dumped = await dump(program, url, state.name, folder / DATABASE)
         named = 0
         async for operation, columns in state.payloads():
-            listed.write(json.dumps([operation, [packed(record) for record in records_of(columns)]]).encode() + b"\n")
+            with naming(folder):
+                listed.write(
+                    json.dumps([operation, [packed(record) for record in records_of(columns)]]).encode() + b"\n"
+                )
             named += 1
         return await state.counts(), named, dumped
 

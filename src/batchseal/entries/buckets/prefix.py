@@ -113,8 +113,8 @@ class Prefix:
     def get(self, key: str, size: int | None = None) -> tuple[bytes, Stored]:
         """All of an object, of one version. Raises FileNotFoundError.
 
-        `size` is the length that it had when it was seen. One of another length has replaced it and is not read: somebody else has
-        brought it, and it may be larger than what there is memory for.
+        `size` is the length that it had when it was seen. One of another length has replaced it and is not read: somebody else
+        has brought it, and it may be larger than what there is memory for.
         """
         with self._asking():
             found, blocks = self._objects.stream(key, BLOCK_BYTES)

@@ -1,5 +1,7 @@
 """Drops what has had its time in the database: documents, signatures, external references, the texts of operations."""
 
+import time
+
 import structlog
 
 from batchseal.store.upkeep import Upkeep
@@ -11,11 +13,14 @@ log = structlog.get_logger("expiry")
 TEXTS_AT_ONCE = 20
 # How long an instance is listed that was not seen any more.
 INSTANCE_SECONDS = 7 * 86_400.0
+# How often references are freed. That reads all operations, which are kept for good.
+REFERENCES_SECONDS = 86_400.0
 
 
 class Expiry:
     def __init__(self, upkeep: Upkeep) -> None:
         self._upkeep = upkeep
+        self._next_references = 0.0  # monotonic
 
     async def drop_documents(self, seconds: float) -> None:
         """Document rows, by month, that long after the end of their month."""
@@ -45,6 +50,9 @@ class Expiry:
             log.info("rows of instances removed that were not seen any more", instances=gone)
 
     async def free_references(self, seconds: float) -> None:
-        """External references of purged operations, that long after their end."""
+        """External references of purged operations, that long after their end. Once a day."""
+        if time.monotonic() < self._next_references:
+            return
+        self._next_references = time.monotonic() + REFERENCES_SECONDS
         if freed := await self._upkeep.free_references(seconds):
             log.info("external references freed", references=freed)

@@ -47,10 +47,10 @@ class Purging:
             await self.purge(due, "they have had their time")
 
     async def purge_asked(self, *, shared: bool = False) -> None:
-        """Payloads that an operator wants purged. `shared` and backups as above."""
+        """Payloads that an operator wants purged. `shared` as above. What keeps payloads that have had their time keeps these."""
         while not await self._upkeep.is_being_backed_up():
             due = await self._upkeep.purge_asked(shared=shared)
-            if not due:
+            if not due or await self._keeps():
                 return
             await self.purge(due, "an operator asked for it")
 
