@@ -255,7 +255,10 @@ async def test_what_was_told_of_a_certificate_is_not_told_again_where_events_are
 ) -> None:
     _, table = await opened(connect_store, "A")
     ended = CertificateEnd("A", "seal", b"\1" * 32, "CN=Seal", datetime.now(UTC) + timedelta(days=40))
-    delivered = "UPDATE webhook_events SET state = 2, ended_at = now() - interval '1 h', occurred_at = now() - $1 * interval '1 day'"
+    delivered = (
+        "UPDATE webhook_events SET state = 2, ended_at = now() - interval '1 h', "
+        "occurred_at = now() - $1 * interval '1 day'"
+    )
     for days, events in ((20, 1), (367, 0)):
         await tell(table, [ended], frozenset({"A"}))
         await sees_all_rows.execute(delivered, days)

@@ -97,7 +97,7 @@ def test_a_restore_needs_an_empty_folder(tmp_path):
 async def test_a_restore_needs_a_store_of_the_kind_that_the_payloads_were_in(folder, tmp_path):
     """Else the rows of the operations would name a store that the service does not have, and nothing could be fetched."""
     settings = load_settings({"temp_folder": str(tmp_path / "restored")}, {})
-    with pytest.raises(ConfigurationError, match="--payload-store is local, .* those of s3://bucket/prefix"):
+    with pytest.raises(ConfigurationError, match=r"--payload-store is local, .* those of s3://bucket/prefix"):
         await restore(settings, folder, silent)
     assert not (tmp_path / "restored").exists()
     Manifest.read(folder).require_store("s3://another/prefix?endpoint=https://store.example")

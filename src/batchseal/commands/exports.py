@@ -14,7 +14,8 @@ def export_to(path: Path | None) -> Iterator[BinaryIO]:
     """Gives the file at `path` to write to, or standard output if there is no path.
 
     Standard output is written to as it was handed over. To open it anew by its name (/dev/stdout) would empty a file that the
-    shell appends to (`>>`), and fails where the file belongs to another account. Raises ConfigurationError if the file cannot be made.
+    shell appends to (`>>`), and fails where the file belongs to another account. Raises ConfigurationError if the file cannot be
+    made.
     """
     if path is None:
         yield sys.stdout.buffer

@@ -49,8 +49,8 @@ H  `claim` takes it when it is due, `claim_one` at any time. The status stays EX
 I  The caller hands in a failed operation again whose payload is still there. Its failed documents are RECEIVED again, and `tries`
    is 0. It is due 10 s later, unless its worker wakes the signer before, which then takes it by `claim_one`.
 
-After a restore, what was unfinished waits for an operator, whatever its status: `held_at` is set, and no claim takes the operation
-before it is null again. That has nothing to do with HELD, which only means that somebody has the lease.
+After a restore, what was unfinished waits for an operator, whatever its status: `held_at` is set, and no claim takes the
+operation before it is null again. That has nothing to do with HELD, which only means that somebody has the lease.
 
 While an operation is HELD, `renew`, `add_payload` and `record_outcomes` write under its fence. With a stale fence they change
 nothing and return False. A document leaves RECEIVED once, for SIGNED or ERROR_SIGNING, and then keeps that result until (I).
