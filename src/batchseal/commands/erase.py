@@ -43,6 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 async def erase(settings: Settings, reference: str, client_service: str | None, *, with_payloads: bool) -> int:
     """Removes the texts of all operations with this reference, or of none of them. Returns the exit code."""
     # These are imported late, so that --help and wrong flags are answered at once.
+    from batchseal.payloads.operation import records_of
     from batchseal.store.erasure import Erasure
     from batchseal.store.trail import AuditTrail
 
@@ -71,8 +72,10 @@ async def erase(settings: Settings, reference: str, client_service: str | None, 
             entries = await erasure.erase(ids, with_payloads=with_payloads)
             # The chain is written here, so that it tells of the erasure also where no service runs.
             await AuditTrail(store.database, UUID(int=0)).chain([(entry, b"", b"") for entry in entries], make_link)
-            await delete_documents(settings, {entry.payloads.payload_id for entry in entries})
             erased = {entry.operation_id for entry in entries}
+            # The plans of documents, which hold texts of the request too, may be in further payloads.
+            columns = [operation.payloads for operation in found if operation.id in erased]
+            await delete_documents(settings, {record.id for one in columns for record in records_of(one)})
             for operation_id in ids:
                 if operation_id in erased:
                     print(

@@ -6,6 +6,8 @@ The texts are the description of the operation, and the names, references and ca
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import asyncpg
+
 from batchseal.errors import ConfigurationError
 from batchseal.store.database import Database
 from batchseal.store.queries import QUERIES
@@ -22,7 +24,15 @@ class Named:
     finished: bool
     payload_purged: bool
     entry_waits: bool  # the audit entry of its end still needs its payload
-    payload_store: str | None = None  # the kind of store that its payload lies in; None: in the folder of an instance
+    payload_store: str | None  # the kind of store that its payloads lie in; None: in the folder of an instance
+    payloads: PayloadColumns
+
+
+def named(record: asyncpg.Record) -> Named:
+    found = dict(record)
+    payload_id, payload_record = found.pop("payload_id"), found.pop("payload_record")
+    further = tuple(found.pop("further_payloads"))
+    return Named(**found, payloads=PayloadColumns(payload_id, payload_record, further))
 
 
 class Erasure:
@@ -42,7 +52,7 @@ class Erasure:
                     "the database is that of an earlier release; start the service once to bring it up to date"
                 )
             records = await connection.fetch(QUERIES["with_reference"], reference, client_service)
-            return [Named(**record) for record in records]
+            return [named(record) for record in records]
 
     async def erase(self, operation_ids: Sequence[int], *, with_payloads: bool) -> list[PendingEntry]:
         """Removes the texts of these operations. Returns the audit entries that tell of it, which are not in the chain yet.

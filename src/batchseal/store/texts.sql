@@ -19,7 +19,8 @@ RETURNING o.id;
 -- All operations with an external reference, of one client service or of all ($2 is null). `entry_waits` says whether the audit
 -- entry of the end is not in the chain yet: it is computed from the payload.
 SELECT o.id, o.client_service, o.status IN (2, 4) AS finished, o.payload_purged,
-       EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = o.id AND a.event = 2) AS entry_waits, o.payload_store
+       EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = o.id AND a.event = 2) AS entry_waits, o.payload_store,
+       o.payload_id, o.payload_record, o.further_payloads
 FROM operations o
 WHERE o.external_reference = $1 AND ($2::text IS NULL OR o.client_service = $2)
 ORDER BY o.id;
