@@ -11,7 +11,7 @@ import pytest
 from harness.waiting import eventually
 
 from batchseal.document import DocumentOutcome, Evidence
-from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.errors import ConfigurationError, DatabaseCollision, DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, Store
@@ -254,3 +254,24 @@ async def test_a_wrong_address_does_not_show_the_password() -> None:
         with pytest.raises(ConfigurationError) as refusal:
             await Store.connect(f"postgresql://batchseal:{password}@localhost/batchseal", instance=uuid4())
         assert "s3cret" not in refusal.value.cause and "%XX" in refusal.value.cause
+
+
+async def test_a_statement_that_another_transaction_keeps_from_its_lock_can_be_repeated(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """Of signatures that were paid for it is; the connection is as good as before."""
+    store, processes = await connect_store(), list[int]()
+    lock = "SELECT pg_advisory_xact_lock(1)"
+
+    async def collide() -> None:
+        async with store.database.transaction() as connection:
+            processes.append(connection.get_server_pid())
+            await connection.execute("SET LOCAL lock_timeout = '10ms'")
+            await connection.execute(lock)
+
+    async with sees_all_rows.transaction():
+        await sees_all_rows.execute(lock)
+        with pytest.raises(DatabaseCollision, match="lock timeout"):
+            await collide()
+    async with store.database.connection() as connection:
+        assert [connection.get_server_pid()] == processes

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import asyncpg
 
-from batchseal.errors import ConfigurationError, DatabaseUnavailable
+from batchseal.errors import ConfigurationError, DatabaseCollision, DatabaseUnavailable
 from batchseal.store.address import Address, AnyAddress
 from batchseal.store.hosts import Hosts
-from batchseal.store.outages import CONNECTING_FAILED, MISCONFIGURED, NO_PRIMARY, SERVER_AWAY, explain
+from batchseal.store.outages import COLLISION, CONNECTING_FAILED, MISCONFIGURED, NO_PRIMARY, SERVER_AWAY, explain
 from batchseal.store.sessions import Session, Sessions
 from batchseal.system.backoff import Backoff
 
@@ -132,7 +132,8 @@ class Database:
     async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
         """A connection for the length of the block. With `caller` it sees only the rows of this client service.
 
-        Raises DatabaseUnavailable if no connection can be had, or if it breaks while it is used.
+        Raises DatabaseUnavailable if no connection can be had, or if it breaks while it is used, and DatabaseCollision if a
+        statement is the victim of a deadlock.
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
@@ -141,6 +142,8 @@ class Database:
             if session.caller != caller:
                 await self._limit(session, caller)
             yield session
+        except COLLISION as problem:
+            raise DatabaseCollision(f"the database is busy: {explain(problem)}") from problem
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the role of this service lacks a right in the database: {problem}") from problem
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:

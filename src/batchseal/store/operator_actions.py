@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
+from batchseal.errors import DatabaseCollision, DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import OperationStatus
 from batchseal.store.columns import is_storable
 from batchseal.store.operator_connection import ACTION_SECONDS
@@ -166,7 +166,7 @@ class OperatorActions(OperatorDetails):
                 async with self._database.transaction() as connection:
                     await connection.execute(f"SET LOCAL statement_timeout = {int(ACTION_SECONDS * 1000)}")
                     return [Done(*record) for record in await connection.fetch(query, *values)]
-            except asyncpg.DeadlockDetectedError:
+            except DatabaseCollision:
                 if not left:
                     raise DatabaseUnavailable("the operations are being changed by others; try again") from None
                 await asyncio.sleep(0.2)

@@ -24,7 +24,9 @@ SERVER_AWAY: tuple[type[BaseException], ...] = (
     asyncpg.DiskFullError,
     *NO_PRIMARY,
 )
-# Errors that mean the same while a connection is opened, when there is no statement yet that could be wrong.
+# Errors that mean "another transaction was in the way".
+COLLISION: tuple[type[BaseException], ...] = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+# Errors that mean the same as SERVER_AWAY while a connection is opened, when there is no statement yet that could be wrong.
 CONNECTING_FAILED: tuple[type[BaseException], ...] = (
     *SERVER_AWAY,
     DatabaseUnavailable,
