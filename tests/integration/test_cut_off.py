@@ -123,7 +123,8 @@ async def test_signatures_that_came_after_the_lease_was_lost_are_not_kept(
     assert stale == [True, False]
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:2]
-    assert running.double.calls["signHash"] == 2
+    # Both were signed twice. How many calls that took depends on how soon the second digest followed the first.
+    assert sum(running.double.sent.values()) == 4
     kept = await running.parts.store.evidence(row.id, row.created_at, [0, 1])
     assert len(kept) == 2
 
