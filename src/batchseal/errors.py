@@ -33,10 +33,6 @@ class DatabaseUnavailable(BatchsealError):
     """The database cannot be reached."""
 
 
-class DatabaseCollision(DatabaseUnavailable):
-    """A statement and another transaction waited for each other. Nothing of it was kept, and it can be repeated at once."""
-
-
 class DocumentUnsuitable(BatchsealError):
     """The document does not allow the signature that is wanted."""
 

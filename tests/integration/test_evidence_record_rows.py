@@ -59,7 +59,7 @@ async def test_a_claim_lasts_for_as_long_as_the_record_is_made(
     connect_store: Connect, tmp_path: Path, sees_all_rows: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else another instance that reads the payload begins anew, then this one again, and no record is made that takes longer."""
-    begun, go_on, digests = asyncio.Event(), asyncio.Event(), Recording._digests
+    begun, go_on, digests = asyncio.Event(), asyncio.Event(), Recording.digests
 
     async def slowly(self: Recording, claimed: ClaimedRecord) -> dict[int, bytes]:
         begun.set()
@@ -70,7 +70,7 @@ async def test_a_claim_lasts_for_as_long_as_the_record_is_made(
         until: datetime = await sees_all_rows.fetchval("SELECT next_try_at FROM evidence_records")
         return until
 
-    monkeypatch.setattr(Recording, "_digests", slowly)
+    monkeypatch.setattr(Recording, "digests", slowly)
     authority, _ = authority_of(tmp_path)
     short = replace(QUICK_RECORDING, claim_seconds=1.0)
     async with (

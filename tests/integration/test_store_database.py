@@ -11,11 +11,12 @@ import pytest
 from harness.waiting import eventually
 
 from batchseal.document import DocumentOutcome, Evidence
-from batchseal.errors import ConfigurationError, DatabaseCollision, DatabaseUnavailable
+from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.operation import ContentType, Mode
 from batchseal.postgres import EmbeddedPostgres
 from batchseal.store import NewDocument, NewOperation, Store
-from batchseal.store.migrations import migration_files, needed_by, next_month, partition_name
+from batchseal.store.database import Database
+from batchseal.store.migrations import migrate, migration_files, needed_by, next_month, partition_name
 from batchseal.store.queries import QUERIES, load_queries
 from batchseal.store.rows import SignatureRow
 
@@ -52,17 +53,17 @@ async def test_a_migration_may_take_longer_than_any_other_statement(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that reads large tables would be cut off at each start, and undone, and no start would succeed."""
-    monkeypatch.setattr("batchseal.store.database.COMMAND_SECONDS", 1.0)
     slow = [*migration_files(), (9000, "slow", "SELECT pg_sleep(1.5);")]
     monkeypatch.setattr("batchseal.store.migrations.migration_files", lambda: slow)
-    one, other = [await Store.connect(owner_of(database_url), instance=uuid4()) for _ in range(2)]
+    address = owner_of(database_url)
+    one, other = [await Database.open(address, 2, everything=True, command_seconds=1.0) for _ in range(2)]
     try:
-        await asyncio.gather(one.migrate(), other.migrate())  # one of them waits for the other one
-        async with one.database.connection() as connection:
+        await asyncio.gather(migrate(one), migrate(other))  # one of them waits for the other one
+        async with one.connection() as connection:
             assert await connection.fetchval("SELECT count(*) FROM migrations WHERE number = 9000") == 1
     finally:
-        for store in (one, other):
-            await store.close()
+        for database in (one, other):
+            await database.close()
 
 
 @pytest.mark.parametrize("role", ["batchseal", 'an "odd" o\'role'])
@@ -271,7 +272,7 @@ async def test_a_statement_that_another_transaction_keeps_from_its_lock_can_be_r
 
     async with sees_all_rows.transaction():
         await sees_all_rows.execute(lock)
-        with pytest.raises(DatabaseCollision, match="lock timeout"):
+        with pytest.raises(DatabaseUnavailable, match="lock timeout"):
             await collide()
     async with store.database.connection() as connection:
         assert [connection.get_server_pid()] == processes

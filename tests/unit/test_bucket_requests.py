@@ -32,7 +32,7 @@ def store(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> BucketRequests:
     def answered(method: str, query: Any, *, path: str, body: bytes = b"", part: Any = None) -> Any:
         return 200, {}, answer(method, body)
 
-    monkeypatch.setattr(requests, "_answer", answered)
+    monkeypatch.setattr(requests, "answer", answered)
     return requests
 
 

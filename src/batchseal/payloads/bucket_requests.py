@@ -99,7 +99,7 @@ class BucketRequests:
         For stores that send a range as they should and call it 200 where it is 206 (RFC 9110 15.3.7), which the client refuses.
         Raises FileNotFoundError where there is no such object.
         """
-        status, headers, content = self._answer("GET", {}, path=key, part=(start, stop))
+        status, headers, content = self.answer("GET", {}, path=key, part=(start, stop))
         if status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return b""
         if status == http.HTTPStatus.NOT_FOUND:
@@ -119,13 +119,13 @@ class BucketRequests:
         accepted: tuple[int, ...] = (200,),
     ) -> bytes:
         """The body of the answer; empty where it is 404."""
-        status, _, content = self._answer(method, query, path=path, body=body)
+        status, _, content = self.answer(method, query, path=path, body=body)
         if status not in accepted:
             code = _text(_parsed(content), "Code")
             raise PayloadUnavailable(f"the payload store answers {status} {code}".rstrip())
         return b"" if status == http.HTTPStatus.NOT_FOUND else content
 
-    def _answer(
+    def answer(
         self, method: str, query: dict[str, str], *, path: str, body: bytes = b"", part: tuple[int, int] | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         """The status, the headers and the body of the answer."""

@@ -198,7 +198,7 @@ class Recording:
     async def _try(self, claimed: ClaimedRecord) -> None:
         row, ordinals, joined = claimed.operation, claimed.ordinals, claimed.digests
         if not ordinals:
-            found = await self._digests(claimed)
+            found = await self.digests(claimed)
             ordinals, joined = list(found), b"".join(found.values())
             if ordinals and not await self._table.keep_digests(claimed, ordinals, joined):
                 return self._overtaken(claimed)
@@ -223,7 +223,7 @@ class Recording:
 
     # --- 2 digest -----------------------------------------------------------------------------------------------------
 
-    async def _digests(self, claimed: ClaimedRecord) -> dict[int, bytes]:
+    async def digests(self, claimed: ClaimedRecord) -> dict[int, bytes]:
         """The digests of the signed documents by ordinal, in order."""
         row, found = claimed.operation, dict[int, bytes]()
         rows = await self._store.documents(row.id, row.created_at)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from batchseal.errors import ConfigurationError, DatabaseCollision, DatabaseUnavailable
+from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.store.address import Address, AnyAddress
 from batchseal.store.hosts import Hosts
 from batchseal.store.outages import COLLISION, CONNECTING_FAILED, MISCONFIGURED, NO_PRIMARY, SERVER_AWAY, explain
@@ -63,6 +63,7 @@ class Database:
         everything: bool,
         instance: UUID | None = None,
         connect_seconds: float = CONNECT_SECONDS,
+        command_seconds: float = COMMAND_SECONDS,
         further_settings: Mapping[str, str] | None = None,
     ) -> Self:
         """Connects once, to see that it is possible. The server is told which instance connects.
@@ -84,7 +85,7 @@ class Database:
             session: Session = await asyncpg.connect(
                 url,
                 timeout=connect_seconds,
-                command_timeout=COMMAND_SECONDS,
+                command_timeout=command_seconds,
                 target_session_attrs=wanted_server,
                 **asked,
             )
@@ -132,8 +133,8 @@ class Database:
     async def connection(self, caller: str | None = None) -> AsyncIterator[Connection]:
         """A connection for the length of the block. With `caller` it sees only the rows of this client service.
 
-        Raises DatabaseUnavailable if no connection can be had, or if it breaks while it is used, and DatabaseCollision if a
-        statement is the victim of a deadlock.
+        Raises DatabaseUnavailable if no connection can be had, if it breaks while it is used, or if a statement is the victim of
+        a deadlock (its cause is one of COLLISION).
         """
         if asyncio.get_running_loop().time() < self._next_attempt:
             raise DatabaseUnavailable("the database is away; the next attempt follows shortly")
@@ -143,7 +144,7 @@ class Database:
                 await self._limit(session, caller)
             yield session
         except COLLISION as problem:
-            raise DatabaseCollision(f"the database is busy: {explain(problem)}") from problem
+            raise DatabaseUnavailable(f"the database is busy: {explain(problem)}") from problem
         except asyncpg.InsufficientPrivilegeError as problem:
             raise ConfigurationError(f"the role of this service lacks a right in the database: {problem}") from problem
         except (asyncpg.InterfaceError, asyncpg.InternalClientError) as problem:

@@ -12,12 +12,13 @@ from typing import Any
 
 import asyncpg
 
-from batchseal.errors import DatabaseCollision, DatabaseUnavailable, ValueNotAllowed
+from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import OperationStatus
 from batchseal.store.columns import is_storable
 from batchseal.store.operator_connection import ACTION_SECONDS
 from batchseal.store.operator_details import OperatorDetails
 from batchseal.store.operator_rows import Done, OperationFilter, OperationLine, Who
+from batchseal.store.outages import COLLISION
 from batchseal.store.trail import Verified
 
 # A transaction changes so many operations, and documents as far as several operations have them. It locks their rows meanwhile.
@@ -166,7 +167,9 @@ class OperatorActions(OperatorDetails):
                 async with self._database.transaction() as connection:
                     await connection.execute(f"SET LOCAL statement_timeout = {int(ACTION_SECONDS * 1000)}")
                     return [Done(*record) for record in await connection.fetch(query, *values)]
-            except DatabaseCollision:
+            except DatabaseUnavailable as problem:
+                if not isinstance(problem.__cause__, COLLISION):
+                    raise
                 if not left:
                     raise DatabaseUnavailable("the operations are being changed by others; try again") from None
                 await asyncio.sleep(0.2)
