@@ -13,7 +13,7 @@ from harness.invoices import invoice
 from harness.service import RunningService
 from harness.waiting import until
 
-from batchseal.client.http import Client
+from batchseal.client.http import BatchStatus, Client
 from batchseal.settings.client_services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
@@ -114,11 +114,11 @@ def get(service: RunningService, path: str, timeout: float = 30) -> tuple[int, d
         return reply(connection)
 
 
-def finished(service: RunningService, reference: str, seconds: float = 20) -> Any:
+def finished(service: RunningService, reference: str, seconds: float = 20) -> BatchStatus:
     """The status of an operation once it is finished."""
     client = client_of(service)
     try:
-        last: list[Any] = []
+        last: list[BatchStatus] = []
 
         def is_finished() -> bool:
             last[:] = [client.status(reference)]

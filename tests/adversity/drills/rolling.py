@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +73,9 @@ def restart(
     address = f"http://127.0.0.1:{balancer.port}"
     callers = callers_of(rig, services, size.callers, "small", balancer=address, pace=pace)
     began = time.monotonic()
-    with Traffic(balancer.port, first) as traffic:
+    with ExitStack() as connections, Traffic(balancer.port, first) as traffic:
+        for caller in callers:
+            connections.callback(caller.close)
         traffic.small_requests(callers)
         traffic.uploads(uploaded, size.upload_seconds, UPLOADERS)
         traffic.long_polls(POLL_SECONDS, POLLERS)
@@ -93,7 +96,7 @@ def restart(
     for name, service in services.items():
         for reference, count in traffic.uploaded:
             status = finished(service, reference, FINISHED_SECONDS)
-            assert (status.status, status.signed) == ("EXECUTED", count), f"{reference} at {name}: {status}"
+            assert (status.status, status.documents_done) == ("EXECUTED", count), f"{reference} at {name}: {status}"
         judge_result(service, status.operation_id, uploaded, verified=2)
     return {
         "failed_requests_max": len(traffic.wrong),
