@@ -153,9 +153,8 @@ class Client:
             target.truncate()
             while piece := reply.read(COPY_BYTES):
                 target.write(piece)
-            if (
-                reply.length
-            ):  # what is left of Content-Length: a reply that is read in pieces may end early without an exception
+            # What is left of Content-Length: a reply that is read in pieces may end early without an exception.
+            if reply.length:
                 raise http.client.IncompleteRead(b"", reply.length)
             return reply.getheader("Content-Type") or ""
 
