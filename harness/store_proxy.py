@@ -20,13 +20,17 @@ Fault = Callable[[str, str], str]
 
 
 class StoreProxy:
-    """As a context. `fault` may be replaced at any time; `requests` lists what came, `done` how many faults were done."""
+    """As a context. `fault` may be replaced at any time; `requests` lists what came, `done` how many faults were done.
+
+    `under_way` are those of the requests that have no answer yet. Where several tests share a proxy, a request of the test
+    before may still be among them: its key tells whose it is.
+    """
 
     def __init__(self, store_url: str) -> None:
         self.fault: Fault = lambda method, target: ""
         self.requests: list[tuple[str, str]] = []
         self.done = 0
-        self.at_once = self.most_at_once = 0
+        self.under_way: list[tuple[str, str]] = []
         self.lock = threading.Lock()
         self.upstream = urlsplit(store_url).netloc
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -54,10 +58,19 @@ class StoreProxy:
     def back(self) -> None:
         self.fault = lambda method, target: ""
 
-    def asked(self, method: str, part: str = "") -> int:
-        """How many requests of this method have come whose target contains `part`."""
+    def asked(self, method: str = "", *parts: str) -> int:
+        """How many requests of this method, or of all methods, have come whose target contains each of `parts`."""
         with self.lock:
-            return sum(came == method and part in target for came, target in self.requests)
+            return _count(self.requests, method, parts)
+
+    def asked_now(self, method: str = "", *parts: str) -> int:
+        """How many of them have no answer yet."""
+        with self.lock:
+            return _count(self.under_way, method, parts)
+
+
+def _count(requests: list[tuple[str, str]], method: str, parts: tuple[str, ...]) -> int:
+    return sum((not method or came == method) and all(part in target for part in parts) for came, target in requests)
 
 
 class _Server(ThreadingHTTPServer):
@@ -80,15 +93,14 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         with proxy.lock:
             proxy.requests.append((self.command, self.path))
-            proxy.at_once += 1
-            proxy.most_at_once = max(proxy.most_at_once, proxy.at_once)
+            proxy.under_way.append((self.command, self.path))
         try:
             fault = proxy.fault(self.command, self.path)
             proxy.done += bool(fault)
             self._answer(fault)
         finally:
             with proxy.lock:
-                proxy.at_once -= 1
+                proxy.under_way.remove((self.command, self.path))
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward
 
