@@ -167,7 +167,7 @@ chart-readme: $(VENV)/.dev  ## write the list of values in chart/README.md from 
 	@$(BIN)/python -m harness.chart_readme
 
 .PHONY: main-job
-main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed)
+main-job: $(VENV)/.dev $(VENV)/.native  ## sign and judge 2,500 invoices of 200 KB (pdfsig and iText judge where they are installed); ARGS=--visible-lt for visible signatures of level LT
 	$(BIN)/python -m benchmarks.main_job $(ARGS)
 
 .PHONY: operator-scale

@@ -66,14 +66,11 @@ class Batch:
     out: Path
 
 
-def seal_and_check(console: Console, documents: list[Document], out: Path, *flags: str) -> Run:
-    """One batch through a service of its own. The time counts from the first byte sent to the last file stored."""
-    (run,) = seal_and_check_all(console, [Batch(documents, Wishes("Invoice issued", "Lisboa"), out)], out, *flags)
-    return run
+def seal_and_check(console: Console, batches: Sequence[Batch], out: Path, *flags: str) -> list[Run]:
+    """The batches, one after the other, through one service of their own. `out` gets its root certificate.
 
-
-def seal_and_check_all(console: Console, batches: Sequence[Batch], out: Path, *flags: str) -> list[Run]:
-    """The same for several batches, one after the other, through one service. `out` gets its root certificate."""
+    The time of each counts from the first byte sent to the last file stored.
+    """
     console.print("Starting the service ...")
     sealed: list[tuple[BatchResult, float]] = []
     with RunningService("--operator-port=any", *flags) as service:
@@ -198,7 +195,7 @@ def main() -> int:
             found = find_documents(sorted((inputs / "long-term").iterdir()))
             batches.append(Batch(found, replace(wishes, level=LONG_TERM), long_term))
         clear(options.out)
-        run, *more = seal_and_check_all(console, batches, options.out)
+        run, *more = seal_and_check(console, batches, options.out)
         out = Path(os.path.relpath(options.out))
         show(console, run, out)
         long_term_is_good = True

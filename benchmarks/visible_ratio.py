@@ -11,13 +11,11 @@ process has signed an invisible one before.
 
 import asyncio
 import io
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from benchmarks.packagers import (
     sealer,
 )
 from benchmarks.packaging_ratio import corpus_a, judge, measure_corpus
+from harness.noise_image import noise_image
 from PIL import Image
 
 from batchseal.document import Description
@@ -43,24 +42,15 @@ from batchseal.signature import LocationType, SignatureLook, SignaturePlace, Vis
 from batchseal.visible.picture import read
 
 ROUNDS = 5
-IMAGE_BYTES = 20_000
 WIDTH, HEIGHT = 250, 90
 FIRST_RUNS = 5
 VISIBLE, PYHANKO = "visible", "pyhanko, visible"
 
 
-@cache
-def image() -> bytes:
-    """A PNG of about 20 KB that no compression makes smaller."""
-    noise = Image.new("RGB", (83, 80))
-    noise.frombytes(random.Random(7).randbytes(83 * 80 * 3))
-    out = io.BytesIO()
-    noise.save(out, "PNG")
-    return out.getvalue()
-
-
 def description(template: str = r"Digitally signed by $certificate.getCommonName()\n$date") -> Description:
-    look = SignatureLook(template, WIDTH, HEIGHT, background=0xEEF4FF, picture=read(image(), "IMAGE_PNG", "image"))
+    look = SignatureLook(
+        template, WIDTH, HEIGHT, background=0xEEF4FF, picture=read(noise_image(), "IMAGE_PNG", "image")
+    )
     seen = VisibleSignature(SignaturePlace(LocationType.COORDINATE, 1, 140, 35), look)
     return Description("bench", "bench.pdf", ContentType.PDF, REASON, LOCATION, visible=True, visible_signature=seen)
 
@@ -100,7 +90,7 @@ def pyhanko() -> Contender:
     style = TextStampStyle(
         stamp_text="Digitally signed by %(signer)s\n%(ts)s",
         text_box_style=TextBoxStyle(font=InMemory()),
-        background=PdfImage(Image.open(io.BytesIO(image()))),
+        background=PdfImage(Image.open(io.BytesIO(noise_image()))),
         background_opacity=1,
     )
 
@@ -122,7 +112,7 @@ def pyhanko() -> Contender:
 def first_ms() -> float:
     """One fresh process: it has read its request and has signed an invisible document, but has drawn nothing yet."""
     command = [sys.executable, "-m", "benchmarks.visible_first"]
-    done = subprocess.run(command, input=image(), capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, input=noise_image(), capture_output=True, check=True, timeout=60)
     return float(done.stdout)
 
 
