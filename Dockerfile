@@ -36,7 +36,7 @@ COPY container container
 COPY docs docs
 COPY chart/values.yaml chart/values.yaml
 COPY benchmarks/results/container.json benchmarks/results/container.json
-RUN cd docs && PYTHONPATH=..:../src PYTHONDONTWRITEBYTECODE=1 /opt/docs/bin/properdocs build --strict
+RUN PYTHONPATH=.:src PYTHONDONTWRITEBYTECODE=1 /opt/docs/bin/properdocs build --strict --config-file docs/properdocs.yml
 RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-dir dist . \
     && /opt/batchseal/bin/pip install --no-deps --no-index dist/*.whl \
     && /opt/batchseal/bin/pip uninstall --yes pip setuptools \

@@ -150,7 +150,7 @@ clients: $(VENV)-clients/.ready $(VENV)/.dev $(VENV)/.native  ## generate client
 	@$(BIN)/python -m tests.clients --tools $(VENV)-clients/bin $(ARGS)
 
 # What the pages are made of. More of the code is in them than is named here: `make docs` always builds.
-BUILD_PAGES = cd docs && PYTHONPATH=..:../src ../$(GENERATOR)/bin/properdocs build --strict --quiet
+BUILD_PAGES = PYTHONPATH=.:src $(GENERATOR)/bin/properdocs build --strict --quiet --config-file docs/properdocs.yml
 $(PAGES): $(GENERATOR)/.ready $(shell find docs -type f ! -name '*.pyc') README.md CHANGELOG.md
 	@$(BUILD_PAGES)
 
