@@ -26,6 +26,20 @@ def content_at(der: bytes, at: int) -> int:
     return at + 2 + (der[at + 1] & 0x7F if der[at + 1] & 0x80 else 0)
 
 
+def end_at(der: bytes, at: int) -> int:
+    """Where the value at `at` ends, which may be behind the end of `der`. Raises ItemRejected for an indefinite length."""
+    try:
+        length = der[at + 1]
+        if length < 0x80:
+            return at + 2 + length
+        if length == 0x80:
+            raise ItemRejected("a CMS is not in DER")
+        begin = at + 2 + (length & 0x7F)
+        return begin + int.from_bytes(der[at + 2 : begin], "big")
+    except IndexError:
+        raise ItemRejected("a CMS is not in DER") from None
+
+
 def signed_data(info: bytes) -> list[bytes]:
     """The elements of the SignedData in a ContentInfo. Raises ItemRejected."""
     kind, explicit = children(info)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from asn1crypto import cms, x509
 
 from batchseal.errors import ItemRejected
-from batchseal.formats.der import CONTEXT_0, SEQUENCE, children, signed_data
+from batchseal.formats.der import CONTEXT_0, CONTEXT_1, ID_SIGNED_DATA, SEQUENCE, children, content_at, end_at
 
 
 def chain_of(token: bytes) -> tuple[bytes, ...]:
@@ -15,12 +15,33 @@ def chain_of(token: bytes) -> tuple[bytes, ...]:
     Tokens of one authority have the same certificates nearly always. So they are parsed once, if the token is in DER.
     """
     try:
-        *before, signers = signed_data(token)
-        (signer,) = children(signers)
-        certificates = next(one for one in before if one[:1] == CONTEXT_0)
-        return _chain_of(certificates, children(signer)[1])
+        return _chain_of(*_fields(token))
     except (ItemRejected, ValueError, IndexError, StopIteration):
         return _chain_of_any(token)
+
+
+def _fields(token: bytes) -> tuple[bytes, bytes]:
+    """The fields `certificates` of SignedData and `sid` of its only SignerInfo. Raises ItemRejected, IndexError.
+
+    Every document of level LT needs them. So this goes from length to length, and takes nothing apart.
+    """
+    at = content_at(token, 0)
+    if not token.startswith(ID_SIGNED_DATA, at):
+        raise ItemRejected("a CMS holds no signature")
+    at = content_at(token, content_at(token, at + len(ID_SIGNED_DATA)))
+    for _ in ("version", "digestAlgorithms", "encapContentInfo"):
+        at = end_at(token, at)
+    certificates = token[at : end_at(token, at)]
+    if certificates[:1] != CONTEXT_0:
+        raise ItemRejected("the time stamp holds no certificates")
+    at += len(certificates)
+    if token[at : at + 1] == CONTEXT_1:  # crls
+        at = end_at(token, at)
+    signer = content_at(token, at)
+    if end_at(token, signer) != end_at(token, at):
+        raise ItemRejected("the time stamp has not one signer")
+    sid = end_at(token, content_at(token, signer))  # behind the version
+    return certificates, token[sid : end_at(token, sid)]
 
 
 @lru_cache(maxsize=64)
