@@ -1,5 +1,6 @@
 """Builds the image and starts containers: thin calls of buildah and podman, each bounded in time."""
 
+import atexit
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from harness.tools import missing
@@ -27,10 +29,18 @@ LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
 NOT_SLIM = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info", "var/lib/apt/lists")
 
 
-def call(*command: str | Path, seconds: float = 120, check: bool = True) -> str:
+@cache
+def monitors_folder() -> Path:
+    """Where the monitors of containers run. They leave a file `oom` there when the kernel kills a process for its memory."""
+    folder = tempfile.TemporaryDirectory(prefix="batchseal-monitors-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def call(*command: str | Path, seconds: float = 120, check: bool = True, folder: Path = ROOT) -> str:
     """Standard output. Raises SystemExit with what the command said where it fails."""
     result = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False, cwd=ROOT
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False, cwd=folder
     )
     if check and result.returncode:
         said = (result.stdout + result.stderr)[-3000:]
@@ -124,7 +134,7 @@ def run(name: str, *options: str, arguments: tuple[str, ...] = (), image: str = 
     remove(name)
     # Without systemd podman cannot time health checks: the tests call the probe themselves.
     call("podman", "--runtime", "runc", "run", "-d", "--name", name, "--no-healthcheck", *LIMITS, *options, image,
-         *arguments)  # fmt: skip
+         *arguments, folder=monitors_folder())  # fmt: skip
 
 
 def attempt(*options: str, arguments: tuple[str, ...] = (), image: str = IMAGE, seconds: float = 60) -> tuple[int, str]:
