@@ -74,6 +74,7 @@ def seal_and_check(console: Console, batches: Sequence[Batch], out: Path, *flags
     console.print("Starting the service ...")
     sealed: list[tuple[BatchResult, float]] = []
     with RunningService("--operator-port=any", *flags) as service:
+        memory = service.watch_memory()
         for line in service.log.read_text("utf-8").splitlines():
             if "operator's page" in line:
                 console.print(line, markup=False, soft_wrap=True)
@@ -94,7 +95,7 @@ def seal_and_check(console: Console, batches: Sequence[Batch], out: Path, *flags
         verdicts = list(track(checking, "Checking ", len(result.signed), console=console))
         by_name = {document.name: document.path for document in batch.documents}
         untouched = sum(holds(signed, by_name[signed.name.removesuffix(ATTACHED)]) for signed in result.signed)
-        runs.append(Run(result, seconds, service.memory.peak, verdicts, untouched))
+        runs.append(Run(result, seconds, memory.peak, verdicts, untouched))
     return runs
 
 

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.end_to_end import Batch, Runs, make_batch, seal_once
+from benchmarks.end_to_end import Batch, Runs, make_batch, seal_once, weigh_once
 from harness.held_folder import held_folder
 from harness.service import RunningService
 
@@ -37,7 +37,7 @@ def measure_point(folder: Path, small: Batch, point: Point) -> dict[str, float]:
     with RunningService("--sandbox-credential", "p256") as service:
         seal_once(service, small, warm)
         for _ in range(requests // at_once):
-            seal_once(service, batch, runs, at_once=at_once)
+            weigh_once(service, batch, runs, at_once=at_once)
     batch.body.unlink()
     seconds = sum(report["seconds"] for report in runs.reports)
     payload_mb = requests * batch.payload_bytes / 1e6

@@ -1,4 +1,4 @@
-"""A service of its own for a run: started on a free port in a fresh folder, watched for its memory, ended in any case."""
+"""A service of its own for a run: started on a free port in a fresh folder, ended in any case."""
 
 import http.client
 import os
@@ -54,7 +54,7 @@ class RunningService:
         self.services_file = self.folder / "work" / "client-services-config.json"
         self.root = self.folder / "temp" / "sandbox" / "root.pem"
         self.log = self.folder / "serve.log"
-        self.memory = MemorySampler()
+        self._memory: MemorySampler | None = None
 
     def __enter__(self) -> "RunningService":
         command = [
@@ -70,14 +70,19 @@ class RunningService:
         except BaseException:
             self._stop()
             raise
-        self.memory.start(self.process.pid)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.memory.stop()
+        if self._memory is not None:
+            self._memory.stop()
         self._stop()
+
+    def watch_memory(self) -> "MemorySampler":
+        """Samples the memory from now until the service ends. That takes a seventh of a core, so few runs can afford it."""
+        self._memory = MemorySampler(self.process.pid)
+        return self._memory
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -139,19 +144,15 @@ class RunningService:
 class MemorySampler:
     """The highest PSS of a process tree, in bytes: of the service, and of the parts that stand in for others."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         self.peak = {"service": 0, "postgres": 0, "sandbox": 0}
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self, pid: int) -> None:
         self._thread = threading.Thread(target=self._run, args=(pid,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         self._ended.set()
-        if self._thread:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self, pid: int) -> None:
         while not self._ended.wait(SAMPLE_SECONDS):

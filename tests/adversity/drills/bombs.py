@@ -44,12 +44,14 @@ def through_service(service: RunningService, number: int) -> Figures:
     name = sorted(BOMBS)[number // SERVICE_EVERY % len(BOMBS)]
     body = batch(f"bombs {number}", [BOMBS[name](SENT_BYTES)] * SENT)
     before = measure(service.process.pid)["service"]
+    memory = service.watch_memory()
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send, service, ASYNC, body, 60)
         status = send(service, SYNC, batch(f"neighbour {number}", documents(1)), NEIGHBOUR_SECONDS)
         sending.result()
+    memory.stop()
     assert status == 200, f"the neighbour of {name} was refused"
-    grown = max(0, service.memory.peak["service"] - before)
+    grown = max(0, memory.peak["service"] - before)
     assert grown <= MEMORY_FACTOR * SENT_BYTES + MEMORY_BASE + UPLOAD_BYTES, f"{name} took {grown} bytes of the service"
     return {"service_mb_max": grown / (1 << 20)}
 
