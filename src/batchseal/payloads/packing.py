@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # PDF streams are deflated already: a sample of a few places tells cheaply whether zstd would save anything.
 SAMPLES, SAMPLE_BYTES, PROBE_LEVEL = 4, 4 << 10, 1
 WORTH_IT = 0.95  # a frame is compressed only where that saves 5 % or more
-LEVEL = 3
+LEVEL = 1
 # Prepared documents are small and consist of digests: zstd would save nothing.
 COMPRESSIBLE = (FrameKind.DOCUMENT, FrameKind.DESCRIPTIONS)
 # A larger frame is stored as it is. Compressing it would hold a second copy while it is stored, and unpacking it a window of 2 MB
