@@ -1,6 +1,7 @@
 """The folder of a batch: files that were claimed together and become one operation.
 
     input/.batchseal/BATCH/files/...     the claimed files, below their own folders
+    input/.batchseal/BATCH/done/...      the files NAME.done that said that they were complete
     input/.batchseal/BATCH/list          which file is which document; complete or not there
     input/.batchseal/BATCH/notes         what was written aside for the output and backup folders (`publishing.py`)
 
@@ -27,7 +28,7 @@ from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
 
 PRIVATE = ".batchseal"
-FILES, LIST, NOTES = "files", "list", "notes"
+FILES, ANNOUNCEMENTS, LIST, NOTES = "files", "done", "list", "notes"
 REFERENCE = "hot-folder-"
 MOST_LIST_BYTES = 256 << 20
 
@@ -82,14 +83,22 @@ class Batch:
 
     @classmethod
     def claim(cls, root: int, ready: Sequence[Ready]) -> "Batch":
-        """Moves files that are still as they were seen into the folder of a new batch. Durable, but for the list."""
+        """Moves files that are still as they were seen into the folder of a new batch. Durable, but for the list.
+
+        What announces a file is moved before it: if it stayed, it would announce the next file of this name.
+        """
         batch = cls(root, uuid4())
         touched = set[str]()
         for one in ready:
-            if one.file.is_same(files.look_at(root, one.file.path)) and batch._move_in(one.file.path):
-                touched.add(split(one.file.path)[0])
-                if one.is_announced:
-                    batch._remove_announcement(one.file.path)
+            path = one.file.path
+            if not one.file.is_same(files.look_at(root, path)):
+                continue
+            if one.announcement is not None:
+                batch._take_announcement(path)
+            if batch._move_in(path):
+                touched.add(split(path)[0])
+            else:
+                batch._return_announcement(path, path)
         batch._sync_claims(touched)
         crash_site("files-claimed")
         return batch
@@ -113,13 +122,31 @@ class Batch:
             raise
         return True
 
-    def _remove_announcement(self, path: str) -> None:
-        folder, name = split(path)
-        with suppress(OSError), opened_below(self.root, folder) as source:
-            os.unlink(name + DONE, dir_fd=source)
+    def _take_announcement(self, path: str) -> None:
+        """One that cannot be moved stays, and is too old for the next file of this name."""
+        folder, name = split(path + DONE)
+        with (
+            suppress(OSError),
+            opened_below(self.root, folder) as source,
+            opened_below(self.root, self._announcements_below(folder), make_private) as target,
+        ):
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+
+    def _return_announcement(self, path: str, new_path: str) -> None:
+        """Lets what announced a file announce it again, under its new path. A newer one may have come meanwhile, and counts."""
+        (folder, name), (new_folder, new_name) = split(path + DONE), split(new_path + DONE)
+        with (
+            suppress(FileNotFoundError, FileExistsError),
+            opened_below(self.root, self._announcements_below(folder)) as source,
+            opened_below(self.root, new_folder) as target,
+        ):
+            files.rename_new(source, name, target, new_name)
 
     def _files_below(self, folder: str) -> str:
         return f"{self.place}/{FILES}/{folder}" if folder else f"{self.place}/{FILES}"
+
+    def _announcements_below(self, folder: str) -> str:
+        return f"{self.place}/{ANNOUNCEMENTS}/{folder}" if folder else f"{self.place}/{ANNOUNCEMENTS}"
 
     def _sync_claims(self, folders: set[str]) -> None:
         """A claim that a power cut undoes after its operation is registered would have the file signed twice."""
@@ -133,8 +160,11 @@ class Batch:
 
     def claimed_files(self) -> list[Seen]:
         """What lies in the folder of the batch, in the order of the paths."""
+        return self._all_below(self._files_below(""))
+
+    def _all_below(self, place: str) -> list[Seen]:
         try:
-            with opened_below(self.root, self._files_below("")) as folder:
+            with opened_below(self.root, place) as folder:
                 return sorted(files.walk(folder, lambda name: False), key=lambda one: one.path)
         except FileNotFoundError:
             return []
@@ -215,7 +245,7 @@ class Batch:
     def give_back(self, paths: Sequence[str]) -> None:
         """Puts files that have changed since they were claimed back where they were; they are looked at again.
 
-        Where another file has come under the name meanwhile, the name gets a mark.
+        What announced a file comes back after it. Where another file has come under the name meanwhile, the name gets a mark.
         """
         for path in paths:
             folder, name = split(path)
@@ -226,18 +256,23 @@ class Batch:
                 for candidate in candidates(name, "changed"):
                     with suppress(FileExistsError):
                         files.rename_new(source, name, target, candidate)
+                        self._return_announcement(path, f"{folder}/{candidate}" if folder else candidate)
                         break
                 else:
                     raise FileExistsError(errno.EEXIST, "every name that was tried is taken", path)
 
     def _give_back_unlisted(self) -> None:
-        """Puts files back that lie here and are not on the list.
+        """Puts files back that lie here and are not on the list, and what announced a file that is not on it.
 
-        Such a file is there if the process ended between the two steps of giving it back, or if an instance that had lost its
-        lease went on claiming.
+        Such a file is there if the process ended between the two steps of claiming it or of giving it back, or if an instance
+        that had lost its lease went on claiming.
         """
         listed = {one.path for one in self.read_list() or ()}
         self.give_back([one.path for one in self.claimed_files() if one.path not in listed])
+        announced = (one.path.removesuffix(DONE) for one in self._all_below(self._announcements_below("")))
+        for path in announced:
+            if path not in listed:
+                self._return_announcement(path, path)
 
     # --- the list -----------------------------------------------------------------------------------------------------
 
@@ -277,6 +312,7 @@ class Batch:
         self._give_back_unlisted()
         with suppress(FileNotFoundError), opened_below(self.root, self.place) as folder:
             files.remove_empty_folders(folder, FILES)
+            files.remove_tree(folder, ANNOUNCEMENTS)
             for name in (NOTES, f"{LIST}.draft", LIST):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)

@@ -14,7 +14,7 @@ from uuid import UUID
 from batchseal.entries.buckets.prefix import AtOnce, ObjectSource, Prefix
 from batchseal.entries.claims import LIST, NOTES, PRIVATE, REFERENCE, Claimed
 from batchseal.entries.files import Seen
-from batchseal.entries.looks import DONE, Ready
+from batchseal.entries.looks import Ready
 from batchseal.errors import FileChanged
 from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
@@ -128,8 +128,16 @@ class BucketBatch:
         self.has_list = True
         pending = self._claims.listed(self.id, {path: etag for path, *_, etag in table})
         crash_site("files-listed")
-        announced = [f"{path}{DONE}" for path, one in pending.items() if one.is_announced]
-        self.input.delete(announced)
+        self._remove_announcements([one.announcement for one in pending.values() if one.announcement is not None])
+
+    def _remove_announcements(self, announcements: Sequence[Seen]) -> None:
+        """One that was stored anew is for the next object of this name, and stays."""
+        found = self._at_once.map(lambda one: self.input.look_at(one.path), announcements)
+        pairs = zip(found, announcements, strict=True)
+        # Only a list has fractions of a second.
+        self.input.delete(
+            [now.key for now, one in pairs if now and now.stored_at.timestamp() < one.change_ns / 1e9 + 1]
+        )
 
     # --- the files ----------------------------------------------------------------------------------------------------
 
