@@ -6,7 +6,7 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -37,6 +37,8 @@ from batchseal.store.rows import DocumentRow, OperationRow
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
+# An input that gives less in a second counts as one that hangs.
+LEAST_RATE = 128 << 10
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -49,6 +51,7 @@ class BatchRun:
         self._context = context
         self.id = id
         self._failures = 0
+        self._late: asyncio.Task[list[bytes]] | None = None  # a reading that did not come back in time
 
     async def run(self) -> bool:
         """Until the batch has ended, or another instance has the folder. False if another instance has its documents."""
@@ -115,7 +118,10 @@ class BatchRun:
                 await self._context.service.fetched(self._context.caller, operation.id)
             return True
         finally:
-            batch.close()
+            try:
+                await self._await_late()
+            finally:
+                batch.close()
 
     # --- the list ---------------------------------------------------------------------------------------------------
 
@@ -207,7 +213,7 @@ class BatchRun:
                 await memory.grows(one.size)
                 if len(group) > 1:
                     memory.complete([one.size])
-            contents = await self._context.threads.run(partial(batch.read, group))
+            contents = await self._answer(partial(batch.read, group), sum(one.size for one in group))
             if len(group) == 1:
                 memory.complete([group[0].size])
             yield [
@@ -215,6 +221,32 @@ class BatchRun:
                 for number, (one, read) in enumerate(zip(group, contents, strict=True))
             ]
             del contents
+
+    async def _answer(self, read: Callable[[], list[bytes]], size: int) -> list[bytes]:
+        """What was read, so many bytes. Raises OSError (ETIMEDOUT) if the input hangs, so that nothing stays reserved."""
+        reading = asyncio.create_task(self._context.threads.run(read))
+        try:
+            await asyncio.wait((reading,), timeout=self._context.answer_seconds + size / LEAST_RATE)
+        except asyncio.CancelledError:
+            reading.cancel()
+            await asyncio.wait((reading,))
+            raise
+        if reading.done():
+            return reading.result()
+        self._late = reading
+        raise OSError(errno.ETIMEDOUT, "the input folder does not answer", self._context.place.said)
+
+    async def _await_late(self) -> None:
+        """Waits for the thread that still uses the batch."""
+        if (late := self._late) is None:
+            return
+        self._stalled(OSError(errno.ETIMEDOUT, "the input folder does not answer", self._context.place.said))
+        try:
+            await asyncio.wait((late,))
+        finally:
+            late.cancel()
+            await asyncio.wait((late,))
+            self._late = None
 
     async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
         """Waits for the end of the operation. Raises ResultExpired."""

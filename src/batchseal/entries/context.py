@@ -39,6 +39,8 @@ class Context:
     counts: Counts
     published: Published = field(default_factory=Published)
     again: Backoff = AGAIN
+    # How long the input and the output may take for a step during which something is reserved that other folders need too.
+    answer_seconds: float = 60.0
 
     @property
     def caller(self) -> Caller:
