@@ -26,6 +26,7 @@ from batchseal.errors import (
     BatchsealError,
     FileChanged,
     LeaseLost,
+    NoSpace,
     NotFound,
     PayloadUnavailable,
     ReferenceTaken,
@@ -185,9 +186,14 @@ class BatchRun:
         except FileChanged as changed:
             await self._context.threads.run(partial(self._give_back, batch, claimed, [changed.cause]))
             return None
+        except NoSpace:
+            # There may never be space for all of them at once, so half of them come back as another batch.
+            if halves := [one.path for one in handed[(len(handed) + 1) // 2 :]]:
+                await self._context.threads.run(partial(self._give_back, batch, claimed, halves))
+            raise
 
     def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
-        """Takes files out of the list that have changed since. They are not part of an operation yet.
+        """Takes files out of the list that have changed since, or for which there is no space. No operation has them yet.
 
         For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then
         the list is not its own any more.

@@ -150,7 +150,8 @@ class HotFolder:
         # While results cannot be put down, the files stay where whoever has brought them sees them. A time of the cron expression
         # that comes meanwhile counts afterwards.
         if not self.context.counts.stalled and self._due.is_due(len(ready), oldest):
-            for part in parts(ready, self._rules.threshold):
+            most_bytes = min(MOST_BATCH_BYTES, self.context.service.largest_batch_bytes)
+            for part in parts(ready, self._rules.threshold, most_bytes):
                 await self._claim(part)
         await self._prune()
 
