@@ -26,7 +26,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The hot folder that batches belong to, and what they need. `threads` are for everything that touches its place."""
+    """The hot folder that batches belong to, and what they need. `threads` are for everything that touches its place.
+
+    `is_ours` says whether the lease under which they have begun still holds.
+    """
 
     client_service: str
     place: HotPlace

@@ -8,7 +8,6 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import get_args
 from uuid import UUID
 
@@ -176,10 +175,10 @@ class Watcher:
                 threads=watched.threads,
                 failure_pattern=self._settings.hot_folder_failure,
                 description_characters=self._limits.max_description_characters,
-                is_ours=partial(self._leases.is_ours, known),
+                is_ours=self._leases.lease(known).is_held,
                 counts=Counts(),
             )
-            watched.folder = HotFolder(context, self._rules, known)
+            watched.folder = HotFolder(context, self._rules, known, lease=lambda: self._leases.lease(known).is_held)
             await self._renew()
             log.info("a hot folder is worked on", client_service=place.client_service, folder=str(place.input))
             await watched.folder.run()
