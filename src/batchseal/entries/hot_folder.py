@@ -16,6 +16,7 @@ import structlog
 from batchseal.entries.batch import BatchRun
 from batchseal.entries.context import Context
 from batchseal.entries.looks import Looks, Ready, ReadyBy
+from batchseal.errors import LeaseLost
 from batchseal.settings.cron import Cron
 from batchseal.system.backoff import Backoff
 
@@ -120,7 +121,7 @@ class HotFolder:
         return 0.0 if came is None else time.monotonic() - came
 
     async def run(self) -> None:
-        """Until cancelled. Then what is under way stays as it is, for the next start."""
+        """Until cancelled, or until the input has another identity. Then what is under way stays as it is, for the next start."""
         failures = 0
         try:
             while True:
@@ -136,6 +137,9 @@ class HotFolder:
                     else:
                         self._loaded_for = None
                     failures, self.is_stalled = 0, False
+                except LeaseLost as problem:
+                    self._say("a hot folder is begun anew", cause=problem.cause)
+                    return
                 except OSError as problem:
                     failures += 1
                     self.is_stalled = True

@@ -70,6 +70,7 @@ class Watched:
     definition: object
     place: HotPlace
     threads: Threads
+    counts: Counts
     task: asyncio.Task[None] | None = None
     folder: HotFolder | None = None
     is_silent: bool = False
@@ -155,7 +156,7 @@ class Watcher:
                 faults[name] = [f"{place.input} does not answer, and what was under way there has not ended yet"]
             elif name not in self._folders:
                 where = opened_place(self._settings, place)
-                self._folders[name] = watched = Watched(definition, where, Threads())
+                self._folders[name] = watched = Watched(definition, where, Threads(), Counts())
                 watched.task = asyncio.create_task(self._work(watched, place, asking))
         faults |= {name: checked.away[name] for name in silent}
         for name, found in faults.items():
@@ -164,27 +165,33 @@ class Watcher:
         self._said = faults
 
     async def _work(self, watched: Watched, place: Place, asking: Asking) -> None:
-        """Works on a hot folder until cancelled."""
-        try:
-            known = await self._identity(watched, place)
-            context = Context(
-                client_service=place.client_service,
-                place=watched.place,
-                asking=asking,
-                service=self._service,
-                threads=watched.threads,
-                failure_pattern=self._settings.hot_folder_failure,
-                description_characters=self._limits.max_description_characters,
-                is_ours=self._leases.lease(known).is_held,
-                counts=Counts(),
-            )
-            watched.folder = HotFolder(context, self._rules, known, lease=lambda: self._leases.lease(known).is_held)
-            await self._renew()
-            log.info("a hot folder is worked on", client_service=place.client_service, folder=str(place.input))
-            await watched.folder.run()
-        finally:
-            watched.threads.close()
-            watched.place.close()
+        """Works on a hot folder until cancelled; anew where its input has got another identity."""
+        while True:
+            try:
+                await self._work_once(watched, place, asking)
+            finally:
+                watched.threads.close()
+                watched.place.close()
+            watched.folder, watched.threads = None, Threads()
+            watched.place = opened_place(self._settings, place)
+
+    async def _work_once(self, watched: Watched, place: Place, asking: Asking) -> None:
+        known = await self._identity(watched, place)
+        context = Context(
+            client_service=place.client_service,
+            place=watched.place,
+            asking=asking,
+            service=self._service,
+            threads=watched.threads,
+            failure_pattern=self._settings.hot_folder_failure,
+            description_characters=self._limits.max_description_characters,
+            is_ours=self._leases.lease(known).is_held,
+            counts=watched.counts,
+        )
+        watched.folder = HotFolder(context, self._rules, known, lease=lambda: self._leases.lease(known).is_held)
+        await self._renew()
+        log.info("a hot folder is worked on", client_service=place.client_service, folder=str(place.input))
+        await watched.folder.run()
 
     async def _identity(self, watched: Watched, place: Place) -> UUID:
         """The identity of the input, once it can be had."""
@@ -207,9 +214,8 @@ class Watcher:
         self._ending[name] = watched.task
         watched.task.add_done_callback(lambda _: self._ending.pop(name))
         await asyncio.wait((watched.task,), timeout=END_SECONDS)
-        if watched.folder is not None:
-            self._counts.signed += watched.folder.context.counts.signed
-            self._counts.failed += watched.folder.context.counts.failed
+        self._counts.signed += watched.counts.signed
+        self._counts.failed += watched.counts.failed
 
     # --- leases and numbers -------------------------------------------------------------------------------------------
 
@@ -246,7 +252,7 @@ class Watcher:
     def numbers(self) -> dict[str, float]:
         """By the names of their metrics."""
         folders = self._working
-        counts = [self._counts, *(folder.context.counts for folder in folders)]
+        counts = [self._counts, *(watched.counts for watched in self._folders.values())]
         stalled = {name for name, watched in self._folders.items() if watched.is_silent or is_stalled(watched.folder)}
         return {
             "batchseal_hotfolder_files_signed_total": sum(one.signed for one in counts),
