@@ -1,4 +1,4 @@
-"""An input folder whose identity is replaced while it is worked on is leased under the new one. One that is removed comes back."""
+"""An input folder whose identity is replaced while it is worked on is leased under the new one. A removed one comes back."""
 
 import asyncio
 import json

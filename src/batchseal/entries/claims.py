@@ -18,11 +18,13 @@ from dataclasses import asdict, astuple, dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
+
 from batchseal.entries import files
 from batchseal.entries.content import FileSource
 from batchseal.entries.files import FILE, Seen, make_private, opened, opened_below, split
 from batchseal.entries.looks import DONE, Ready
-from batchseal.entries.naming import candidates
+from batchseal.entries.naming import SHORTER_NAME_BYTES, candidates
 from batchseal.errors import FileChanged
 from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
@@ -31,6 +33,8 @@ PRIVATE = ".batchseal"
 FILES, ANNOUNCEMENTS, LIST, NOTES = "files", "done", "list", "notes"
 REFERENCE = "hot-folder-"
 MOST_LIST_BYTES = 256 << 20
+
+log = structlog.get_logger("hot folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,9 @@ class Batch:
         except OSError as problem:
             # It went away, somebody put a link in the place of its folder, or it is another mount.
             if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+                return False
+            if problem.errno == errno.ENAMETOOLONG:  # some servers bound whole paths
+                log.warning("the path of a file is too long to work on it", file=ascii(path))
                 return False
             raise
         return True
@@ -253,7 +260,8 @@ class Batch:
                 opened_below(self.root, self._files_below(folder)) as source,
                 opened_below(self.root, folder, _make_folder) as target,
             ):
-                for candidate in candidates(name, "changed"):
+                # A name that is no longer than the one that was there has room.
+                for candidate in candidates(name, "changed", max(len(os.fsencode(name)), SHORTER_NAME_BYTES[-1])):
                     with suppress(FileExistsError):
                         files.rename_new(source, name, target, candidate)
                         self._return_announcement(path, f"{folder}/{candidate}" if folder else candidate)
