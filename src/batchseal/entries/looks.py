@@ -55,6 +55,11 @@ class Looks:
         self.unreadable: set[str] = set()  # files that this account may not open
         self.oldest_came_at: float | None = None  # of those that wait, ready or not
 
+    @property
+    def needs_announcements(self) -> bool:
+        """Whether a file is ready only with another one that says so."""
+        return self._ready_by == "done"
+
     def is_ignored(self, name: str) -> bool:
         """Whether files and folders of this name are left alone."""
         lower = name.lower()
@@ -75,7 +80,7 @@ class Looks:
         found = {file.path: file for file in files}
         maybe = list[Known]()
         for path, file in found.items():
-            if self._ready_by == "done" and path.endswith(DONE):
+            if self.needs_announcements and path.endswith(DONE):
                 continue
             known = before.get(path)
             if known is None:
@@ -90,7 +95,7 @@ class Looks:
         for known in maybe:
             if self._judged(known, now, judge):
                 assert known.content is not None
-                announcement = found[known.file.path + DONE] if self._ready_by == "done" else None
+                announcement = found[known.file.path + DONE] if self.needs_announcements else None
                 ready.append(Ready(known.file, known.content.type, known.came_at, announcement))
         waiting = [known.came_at for known in self._known.values() if known.file.size]
         self.oldest_came_at = min(waiting, default=None)
@@ -102,7 +107,7 @@ class Looks:
             self._known.pop(path, None)
 
     def _may_be_ready(self, path: str, known: Known, now: float, found: dict[str, Seen]) -> bool:
-        if self._ready_by == "done":
+        if self.needs_announcements:
             return self._is_announced(known, now, found.get(path + DONE))
         return self._ready_by == "rename" or known.still_since < now
 
