@@ -74,7 +74,7 @@ async def test_a_folder_whose_identity_was_replaced_is_leased_under_the_new_one(
     watcher = watcher_of(folders, service, turns, tmp_path / "work")
     async with watching(watcher):
         await signed(folders, "first.bin")
-        assert turns.asked == {duty(UUID(id.read_text()))}
+        assert turns.asked == {duty(UUID(id.read_text().strip()))}
         put(folders, ".batchseal.new", f"{new}\n".encode()).rename(id)
         await eventually(lambda: turns.asked == {duty(new)})
         await signed(folders, "second.bin")

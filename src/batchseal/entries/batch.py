@@ -7,6 +7,7 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 from batchseal.admission.growth import UploadMemory
 from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.entries import content
-from batchseal.entries.claims import Claimed
+from batchseal.entries.claims import GIVEN_BACK, Claimed
 from batchseal.entries.context import Context
 from batchseal.entries.files import Seen
 from batchseal.entries.interface import BatchFiles
@@ -184,7 +185,7 @@ class BatchRun:
         except ReferenceTaken as taken:
             return await context.service.status_by_id(context.caller, taken.operation_id)
         except FileChanged as changed:
-            await self._context.threads.run(partial(self._give_back, batch, claimed, [changed.cause]))
+            await self._context.threads.run(partial(self._give_back_changed, batch, claimed, handed, changed))
             return None
         except NoSpace:
             # There may never be space for all of them at once, so half of them come back as another batch.
@@ -196,14 +197,20 @@ class BatchRun:
         """Takes files out of the list that have changed since, or for which there is no space. No operation has them yet.
 
         For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then
-        the list is not its own any more.
+        the list is not its own any more. The others keep their numbers. There are notes already where a database was restored
+        that does not know the operation.
         """
         self._require_lease()
-        if left := [one for one in claimed if one.path not in paths]:
-            batch.write_list(left)
+        gone = set(paths)
+        batch.write_list([replace(one, refusal=GIVEN_BACK) if one.path in gone else one for one in claimed])
         batch.give_back([path for path in paths if batch.holds(path)])
-        if not left:
-            batch.remove()
+
+    def _give_back_changed(
+        self, batch: BatchFiles, claimed: Sequence[Claimed], handed: Sequence[Claimed], changed: FileChanged
+    ) -> None:
+        """Takes out a file that has changed, together with all that are not here any more."""
+        paths = [one.path for one in handed if one.path == changed.cause or not batch.holds(one.path)]
+        self._give_back(batch, claimed, paths)
 
     def _require_lease(self) -> None:
         if not self._context.is_ours():

@@ -14,8 +14,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 from uuid import UUID, uuid4
 
 import structlog
@@ -33,6 +32,8 @@ PRIVATE = ".batchseal"
 FILES, ANNOUNCEMENTS, LIST, NOTES = "files", "done", "list", "notes"
 REFERENCE = "hot-folder-"
 MOST_LIST_BYTES = 256 << 20
+# In the place of a refusal. The entry stays in the list, since notes know a file by its number there.
+GIVEN_BACK = "given back"
 
 log = structlog.get_logger("hot folder")
 
@@ -50,21 +51,10 @@ class Claimed:
     type: ContentType
     refusal: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there.
-
-    `size` and `digest` (half of its SHA-256, in hexadecimal digits) are those of a result; 0 and empty for an original.
-    """
-
-    ordinal: int
-    kind: str
-    draft: str
-    where: str
-    path: str
-    size: int = 0
-    digest: str = ""
+    @property
+    def is_given_back(self) -> bool:
+        """It is not of the batch any more."""
+        return self.refusal == GIVEN_BACK
 
 
 class Batch:
@@ -275,7 +265,7 @@ class Batch:
         Such a file is there if the process ended between the two steps of claiming it or of giving it back, or if an instance
         that had lost its lease went on claiming.
         """
-        listed = {one.path for one in self.read_list() or ()}
+        listed = {one.path for one in self.read_list() or () if not one.is_given_back}
         self.give_back([one.path for one in self.claimed_files() if one.path not in listed])
         announced = (one.path.removesuffix(DONE) for one in self._all_below(self._announcements_below("")))
         for path in announced:
@@ -288,7 +278,7 @@ class Batch:
         """The files of the batch in the order of the operation's documents; None if the list was not written."""
         try:
             with opened_below(self.root, self.place) as folder, opened(LIST, FILE, folder) as descriptor:
-                content = _read_all(descriptor, MOST_LIST_BYTES)
+                content = files.read_all(descriptor, MOST_LIST_BYTES)
         except FileNotFoundError:
             return None
         return [
@@ -332,48 +322,6 @@ class Batch:
         os.close(self.root)
 
 
-class Notes:
-    """What was written aside and is durable, and so may get its name: lines that are only added, each durable when it counts."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self.drafts: dict[tuple[int, str], Noted] = {}  # by ordinal and kind
-        for line in self._lines():
-            if line.pop("void", False):
-                self.drafts.pop((line["ordinal"], line["kind"]), None)
-            else:
-                self.drafts[line["ordinal"], line["kind"]] = Noted(**line)
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        try:
-            with opened_below(self._batch.root, self._batch.place) as folder, opened(NOTES, FILE, folder) as descriptor:
-                content = _read_all(descriptor, MOST_LIST_BYTES)
-        except FileNotFoundError:
-            return
-        for line in filter(None, content.split(b"\n")):
-            with suppress(ValueError):  # a line that a power cut has cut off, so that nothing was done after it
-                yield json.loads(line)
-
-    def add(self, noted: Sequence[Noted], *, void: bool = False) -> None:
-        """Notes drafts. With `void`, takes them back: they were lost before they had their names."""
-        lines = [json.dumps(asdict(one) | ({"void": True} if void else {})) for one in noted]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with opened_below(self._batch.root, self._batch.place) as folder:
-            descriptor = os.open(NOTES, flags, 0o600, dir_fd=folder)
-            try:
-                # A line that was cut off ends before the first one of these.
-                files.write_all(descriptor, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            files.sync_folder(folder)
-        for one in noted:
-            if void:
-                self.drafts.pop((one.ordinal, one.kind), None)
-            else:
-                self.drafts[one.ordinal, one.kind] = one
-
-
 def batches(root: int) -> list[UUID]:
     """All batches whose folders are there."""
     found = []
@@ -386,10 +334,3 @@ def batches(root: int) -> list[UUID]:
 
 def _make_folder(above: int, name: str) -> None:
     os.mkdir(name, 0o775, dir_fd=above)
-
-
-def _read_all(descriptor: int, most_bytes: int) -> bytes:
-    content = bytearray()
-    while len(content) <= most_bytes and (block := os.read(descriptor, 1 << 20)):
-        content += block
-    return bytes(content)

@@ -205,6 +205,13 @@ def write_all(descriptor: int, content: "bytes | memoryview") -> None:
         left = left[os.write(descriptor, left) :]
 
 
+def read_all(descriptor: int, most_bytes: int) -> bytes:
+    content = bytearray()
+    while len(content) <= most_bytes and (block := os.read(descriptor, 1 << 20)):
+        content += block
+    return bytes(content)
+
+
 def copy(source: int, target: int) -> None:
     """Copies the content of an open file, and its times."""
     os.lseek(source, 0, os.SEEK_SET)

@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from batchseal.entries import files, naming
-from batchseal.entries.claims import PRIVATE, Batch, Noted, Notes
+from batchseal.entries.claims import PRIVATE, Batch
 from batchseal.entries.files import opened, opened_below, split
+from batchseal.entries.notes import Noted, Notes
 from batchseal.entries.published import Published, Result
 from batchseal.errors import LeaseLost
 from batchseal.system.crash_sites import crash_site

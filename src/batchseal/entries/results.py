@@ -50,7 +50,9 @@ class Publishing:
             kinds.setdefault(number, set()).add(kind)
         # Of two texts, one may have been noted and lost.
         are_noted = {number for number, some in kinds.items() if "result" in some or some.issuperset(TEXTS)}
-        left = await self._run(partial(self._batch.left, self._claimed))
+        left = [
+            n for n in await self._run(partial(self._batch.left, self._claimed)) if not self._claimed[n].is_given_back
+        ]
         settled = self._context.place.settled  # so many together: one note for all of them
         for at in range(0, len(left), settled):
             part = left[at : at + settled]
