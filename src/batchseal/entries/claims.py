@@ -32,6 +32,8 @@ PRIVATE = ".batchseal"
 FILES, ANNOUNCEMENTS, LIST, NOTES = "files", "done", "list", "notes"
 REFERENCE = "hot-folder-"
 MOST_LIST_BYTES = 256 << 20
+# A file went away, or somebody put a link or a file in the place of its folder.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # In the place of a refusal. The entry stays in the list, since notes know a file by its number there.
 GIVEN_BACK = "given back"
 
@@ -89,7 +91,7 @@ class Batch:
                 continue
             if one.announcement is not None:
                 batch._take_announcement(path)
-            if batch._move_in(path):
+            if batch._move_in(one.file):
                 touched.add(split(path)[0])
             else:
                 batch._return_announcement(path, path)
@@ -97,21 +99,22 @@ class Batch:
         crash_site("files-claimed")
         return batch
 
-    def _move_in(self, path: str) -> bool:
-        folder, name = split(path)
+    def _move_in(self, file: Seen) -> bool:
+        folder, name = split(path := file.path)
         try:
             with (
                 opened_below(self.root, folder) as source,
                 opened_below(self.root, self._files_below(folder), make_private) as target,
             ):
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-                if not stat.S_ISREG(os.stat(name, dir_fd=target, follow_symlinks=False).st_mode):
-                    # Somebody put a link or a folder in its place just now. No list would name it, and it would stay here.
-                    files.rename_new(target, name, source, name)
-                    return False
+                moved = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if not stat.S_ISREG(moved.st_mode) or moved.st_size != file.size:
+                # Somebody put something else in its place just now: a link or a folder, which no list would name, or a new file,
+                # which may not be complete. Some file systems change the inode and the times with the name.
+                self.give_back([path])
+                return False
         except OSError as problem:
-            # It went away, somebody put a link in the place of its folder, or it is another mount.
-            if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+            if problem.errno in (errno.EXDEV, *GONE):
                 return False
             if problem.errno == errno.ENAMETOOLONG:  # some servers bound whole paths
                 log.warning("the path of a file is too long to work on it", file=ascii(path))
@@ -132,12 +135,15 @@ class Batch:
     def _return_announcement(self, path: str, new_path: str) -> None:
         """Lets what announced a file announce it again, under its new path. A newer one may have come meanwhile, and counts."""
         (folder, name), (new_folder, new_name) = split(path + DONE), split(new_path + DONE)
-        with (
-            suppress(FileNotFoundError, FileExistsError),
-            opened_below(self.root, self._announcements_below(folder)) as source,
-            opened_below(self.root, new_folder) as target,
-        ):
-            files.rename_new(source, name, target, new_name)
+        try:
+            with (
+                opened_below(self.root, self._announcements_below(folder)) as source,
+                opened_below(self.root, new_folder) as target,
+            ):
+                files.rename_new(source, name, target, new_name)
+        except OSError as problem:
+            if problem.errno not in (errno.EEXIST, *GONE):
+                raise
 
     def _files_below(self, folder: str) -> str:
         return f"{self.place}/{FILES}/{folder}" if folder else f"{self.place}/{FILES}"
@@ -157,12 +163,16 @@ class Batch:
 
     def claimed_files(self) -> list[Seen]:
         """What lies in the folder of the batch, in the order of the paths."""
-        return self._all_below(self._files_below(""))
+        try:
+            with opened_below(self.root, self._files_below("")) as folder:
+                return sorted(files.walk(folder, lambda name: False), key=lambda one: one.path)
+        except FileNotFoundError:
+            return []
 
-    def _all_below(self, place: str) -> list[Seen]:
+    def _names_below(self, place: str) -> list[str]:
         try:
             with opened_below(self.root, place) as folder:
-                return sorted(files.walk(folder, lambda name: False), key=lambda one: one.path)
+                return sorted(files.names_below(folder))
         except FileNotFoundError:
             return []
 
@@ -243,33 +253,38 @@ class Batch:
         """Puts files that have changed since they were claimed back where they were; they are looked at again.
 
         What announced a file comes back after it. Where another file has come under the name meanwhile, the name gets a mark.
+        Where something else has the name of its folder, the file comes back without that.
         """
         for path in paths:
             folder, name = split(path)
-            with (
-                opened_below(self.root, self._files_below(folder)) as source,
-                opened_below(self.root, folder, _make_folder) as target,
-            ):
-                # A name that is no longer than the one that was there has room.
-                for candidate in candidates(name, "changed", max(len(os.fsencode(name)), SHORTER_NAME_BYTES[-1])):
-                    with suppress(FileExistsError):
-                        files.rename_new(source, name, target, candidate)
-                        self._return_announcement(path, f"{folder}/{candidate}" if folder else candidate)
-                        break
-                else:
-                    raise FileExistsError(errno.EEXIST, "every name that was tried is taken", path)
+            with opened_below(self.root, self._files_below(folder)) as source:
+                try:
+                    new_path = self._put_back(source, name, folder)
+                except OSError as problem:
+                    if problem.errno not in GONE:
+                        raise
+                    new_path = self._put_back(source, name, "")
+            self._return_announcement(path, new_path)
+
+    def _put_back(self, source: int, name: str, folder: str) -> str:
+        with opened_below(self.root, folder, _make_folder) as target:
+            # A name that is no longer than the one that was there has room.
+            for candidate in candidates(name, "changed", max(len(os.fsencode(name)), SHORTER_NAME_BYTES[-1])):
+                with suppress(FileExistsError):
+                    files.rename_new(source, name, target, candidate)
+                    return f"{folder}/{candidate}" if folder else candidate
+        raise FileExistsError(errno.EEXIST, "every name that was tried is taken", name)
 
     def _give_back_unlisted(self) -> None:
-        """Puts files back that lie here and are not on the list, and what announced a file that is not on it.
+        """Puts back whatever lies here and is not on the list, and what announced a file that is not on it.
 
         Such a file is there if the process ended between the two steps of claiming it or of giving it back, or if an instance
         that had lost its lease went on claiming.
         """
         listed = {one.path for one in self.read_list() or () if not one.is_given_back}
-        self.give_back([one.path for one in self.claimed_files() if one.path not in listed])
-        announced = (one.path.removesuffix(DONE) for one in self._all_below(self._announcements_below("")))
-        for path in announced:
-            if path not in listed:
+        self.give_back([path for path in self._names_below(self._files_below("")) if path not in listed])
+        for announcement in self._names_below(self._announcements_below("")):
+            if (path := announcement.removesuffix(DONE)) not in listed:
                 self._return_announcement(path, path)
 
     # --- the list -----------------------------------------------------------------------------------------------------

@@ -155,7 +155,11 @@ class Watcher:
             if name in self._ending:
                 faults[name] = [f"{place.input} does not answer, and what was under way there has not ended yet"]
             elif name not in self._folders:
-                where = opened_place(self._settings, place)
+                try:
+                    where = opened_place(self._settings, place)
+                except ConfigurationError as problem:
+                    faults[name] = [problem.cause]
+                    continue
                 self._folders[name] = watched = Watched(definition, where, Threads(), Counts())
                 watched.task = asyncio.create_task(self._work(watched, place, asking))
         faults |= {name: checked.away[name] for name in silent}
@@ -169,6 +173,9 @@ class Watcher:
         while True:
             try:
                 await self._work_once(watched, place, asking)
+            except Exception:
+                log.exception("the work on a hot folder failed, and is begun anew", client_service=place.client_service)
+                await asyncio.sleep(CHECK_AGAIN_SECONDS)
             finally:
                 watched.threads.close()
                 watched.place.close()
