@@ -14,7 +14,6 @@ from tests.support.hot_folders import SigningDouble
 from tests.support.object_stores import new_prefix, proxied
 
 from batchseal.entries.batch import BatchRun
-from batchseal.entries.buckets import place as looking
 from batchseal.entries.buckets.prefix import Prefix
 from batchseal.entries.looks import Looks
 
@@ -27,15 +26,13 @@ def proxy() -> StoreProxy:
 
 
 @pytest.fixture
-def prefixes(proxy: StoreProxy, monkeypatch: pytest.MonkeyPatch) -> Prefixes:
-    monkeypatch.setattr(looking, "MOST_LOOKED_AT", 4)
-    monkeypatch.setattr(looking, "MOST_UNANNOUNCED", 4)
+def prefixes(proxy: StoreProxy) -> Prefixes:
     return Prefixes.make(replace(new_prefix(proxy), endpoint=f"http://{proxy.upstream}"))
 
 
 async def sign(prefixes: Prefixes, drafts: Path, looks: Callable[[], Looks], times: int) -> SigningDouble:
     """So many looks, and a batch of what each finds."""
-    place, service = opened(prefixes, drafts, threshold=1), SigningDouble()
+    place, service = opened(prefixes, drafts, most=4), SigningDouble()
     context = context_of(place, prefixes, service)
     try:
         for _ in range(times):

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from harness.hot_folders import CLIENT, Folders, below, left_over, put
 from harness.waiting import eventually
 from tests.support.hot_folders import SigningDouble
 from tests.unit.test_hot_folder_crashes import claim, context_of
 
-from batchseal.entries import folder_place
 from batchseal.entries.batch import BatchRun
+from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.leases import FolderLeases, duty
+from batchseal.entries.publishing import Folder
 from batchseal.entries.watcher import Watcher
 from batchseal.intake.schema import Limits
 from batchseal.settings.client_services import ClientServices
@@ -47,7 +47,7 @@ def watcher_of(folders: Folders, service: SigningDouble, turns: Turns, work: Pat
     path.write_text(json.dumps({CLIENT: {"secret": "s" * 20, **folders.entry()}}))
     path.chmod(0o600)
     settings = replace(load_settings({}, {}), work_folder=work, temp_folder=work, hot_folder_enabled=True)
-    settings = replace(settings, hot_folder_look=0.02, hot_folder_flush=0.1)
+    settings = replace(settings, hot_folder_look=0.02, hot_folder_flush=1)
     services, leases = ClientServices.load(path), FolderLeases(turns)  # type: ignore[arg-type]
     return Watcher(settings, services, service, leases, Limits(), lambda name: NO_DEFAULTS)  # type: ignore[arg-type]
 
@@ -95,11 +95,8 @@ async def test_a_folder_whose_identity_was_removed_keeps_it(tmp_path: Path) -> N
     assert turns.asked == {duty(UUID(before.strip()))}
 
 
-def test_a_batch_publishes_nothing_once_the_identity_was_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_publishes_nothing_once_the_identity_was_replaced(tmp_path: Path) -> None:
     """Another instance may have the folder under its new identity by now."""
-    monkeypatch.setattr(folder_place, "IDENTIFIED_SECONDS", 0.0)
     folders = Folders.make(tmp_path)
     put(folders, "a.bin", b"a")
 
@@ -109,8 +106,10 @@ def test_a_batch_publishes_nothing_once_the_identity_was_replaced(
             return await super().finished_operation(*arguments, **more)
 
     async def run() -> None:
-        context = context_of(folders, Replaced())
-        context.place.identity()
+        output, backup = Folder(folders.output, 0o664), Folder(folders.backup, 0o664)
+        place = FolderPlace(str(folders.input), output, backup, identified_seconds=0.0)
+        place.identity()
+        context = replace(context_of(folders, Replaced()), place=place)
         assert await BatchRun(context, claim(folders).id).run()
         context.threads.close()
 

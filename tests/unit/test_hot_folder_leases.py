@@ -17,6 +17,7 @@ from tests.unit.test_hot_folder_running import RULES
 from batchseal.entries.batch import BatchRun
 from batchseal.entries.hot_folder import HotFolder
 from batchseal.entries.leases import FolderLeases
+from batchseal.entries.published import Published
 from batchseal.store.instances import LEASE_SECONDS, RENEW_SECONDS
 
 FOLDER = uuid4()
@@ -110,13 +111,18 @@ async def test_a_batch_ends_with_the_lease_under_which_it_has_begun(
 
 
 async def test_a_folder_that_is_ours_again_goes_on_under_the_new_lease(
-    tmp_path: Path, clock: Clock, leases: FolderLeases
+    tmp_path: Path, clock: Clock, leases: FolderLeases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lease is lost and taken again between two looks."""
-    folders, service, loaded = Folders.make(tmp_path), Waiting(), list[object]()
+    folders, service, loaded = Folders.make(tmp_path), Waiting(), list[Published]()
     context = context_of(folders, service)
     load = context.place.load_published
-    context.place.load_published = lambda published: (loaded.append(published), load(published))[1]  # type: ignore[method-assign]
+
+    def loading(published: Published) -> None:
+        loaded.append(published)
+        load(published)
+
+    monkeypatch.setattr(context.place, "load_published", loading)
     await leases.renew({FOLDER})
     folder = HotFolder(context, RULES, FOLDER, lease=lambda: leases.lease(FOLDER).is_held)
     working = asyncio.create_task(folder.run())

@@ -26,12 +26,15 @@ class FolderPlace:
 
     settled = 200
 
-    def __init__(self, input: str, output: Folder, backup: Folder) -> None:
+    def __init__(
+        self, input: str, output: Folder, backup: Folder, *, identified_seconds: float = IDENTIFIED_SECONDS
+    ) -> None:
         self.said = input
         self.output = output
         self.backup = backup
         mounts = Mounts.read()  # the table alone: nothing is asked of the mount, which may hang
         self._identity: UUID | None = None  # as it was found first
+        self._identified_seconds = identified_seconds
         self._identified_at = 0.0  # when it was found last (monotonic)
         self._is_local = mounts.table.get(mounts.point_of(input), ("", None))[0] in LOCAL_SYSTEMS
 
@@ -88,7 +91,7 @@ class FolderPlace:
     def publisher(self, batch: Batch, mark: str, is_ours: Callable[[], bool], published: Published) -> Publisher:
         def is_still_ours() -> bool:
             """Asks the input as often as a look does, since no look happens while batches wait for their turn."""
-            is_fresh = time.monotonic() - self._identified_at < IDENTIFIED_SECONDS
+            is_fresh = time.monotonic() - self._identified_at < self._identified_seconds
             return is_ours() and (is_fresh or self._is_identified(batch.root))
 
         return Publisher(batch, self.output, self.backup, mark, is_still_ours, published)

@@ -23,24 +23,31 @@ from batchseal.payloads.objects import Objects, Stored
 
 # So many objects, or twice as many as a batch takes, are looked at together. The others have their turn when these are claimed.
 MOST_LOOKED_AT = 2_000
-# So many objects are remembered until those of them are dropped that no other one announces.
-MOST_UNANNOUNCED = 5_000
 # Smaller than with folders: until a group is published, it lies in local files.
 SETTLED = 50
 DELETED_AT_ONCE = 200
 
 
 class BucketPlace:
-    """`drafts` is a folder of this machine. `threshold` is how many files a batch takes."""
+    """`drafts` is a folder of this machine. `threshold` is how many files a batch takes, `most` how many a look does."""
 
     settled = SETTLED
 
-    def __init__(self, input: Objects, output: Objects, backup: Objects, drafts: Path, threshold: int) -> None:
+    def __init__(
+        self,
+        input: Objects,
+        output: Objects,
+        backup: Objects,
+        drafts: Path,
+        threshold: int,
+        *,
+        most: int = MOST_LOOKED_AT,
+    ) -> None:
         self._at_once = AtOnce()
         self.input, self.output, self.backup = (Prefix(one, self._at_once) for one in (input, output, backup))
         self.said = self.input.said
         self._drafts = drafts
-        self._most = max(MOST_LOOKED_AT, 2 * threshold)
+        self._most = max(most, 2 * threshold)
         self._claims = Claims()
         self._reserved = Reserved()
         self._published = PublishedObjects(self.input, self._at_once)
@@ -83,7 +90,7 @@ class BucketPlace:
         free = (one for page in self.input.pages() for one in page if (one.key, one.etag) not in taken)
         found = (one for one in free if not self._is_left_alone(one, looks))
         # What is not announced is not ready, and would take the place of others.
-        for one in announced(found) if looks.needs_announcements else found:
+        for one in announced(found, self._most) if looks.needs_announcements else found:
             file = seen(one)
             self._etags[file] = one.etag
             yield file
@@ -164,10 +171,10 @@ def seen(one: Stored) -> Seen:
     return Seen(one.key, one.size, stored_ns, stored_ns, mark)
 
 
-def announced(objects: Iterable[Stored]) -> Iterator[Stored]:
+def announced(objects: Iterable[Stored], most: int) -> Iterator[Stored]:
     """Of objects in the order of their keys, those that another one announces, each before that one.
 
-    A key comes before its announcement. Between them are only keys that begin with it, so few are remembered.
+    A key comes before its announcement. Between them are only keys that begin with it, so hardly more than `most` are kept.
     """
     waiting = dict[str, Stored]()
     for one in objects:
@@ -177,7 +184,7 @@ def announced(objects: Iterable[Stored]) -> Iterator[Stored]:
                 yield one
             continue
         waiting[one.key] = one
-        if len(waiting) > MOST_UNANNOUNCED:
+        if len(waiting) > most:
             waiting = {key: file for key, file in waiting.items() if key + DONE > one.key}
 
 
