@@ -87,7 +87,7 @@ def made(proxy: StoreProxy) -> Callable[[], Prefixes]:
     return make
 
 
-def opened(prefixes: Prefixes, drafts: Path, endpoint: str = "") -> BucketPlace:
+def opened(prefixes: Prefixes, drafts: Path, endpoint: str = "", most: int = 2000) -> BucketPlace:
     """The place as a new process has it."""
 
     def objects(one: Objects) -> Objects:
@@ -95,7 +95,7 @@ def opened(prefixes: Prefixes, drafts: Path, endpoint: str = "") -> BucketPlace:
         return Objects(address, lambda: KEYS, BucketRequests(address, lambda: KEYS), QUICK)
 
     places = (objects(prefixes.input), objects(prefixes.output), objects(prefixes.backup))
-    return BucketPlace(*places, drafts=drafts, threshold=1000)
+    return BucketPlace(*places, drafts=drafts, threshold=most // 2, most=most)
 
 
 def context_of(place: BucketPlace, prefixes: Prefixes, service: SigningDouble) -> Context:

@@ -27,7 +27,7 @@ class SigningDouble:
         self.operations: dict[int, tuple[OperationRow, list[DocumentRow], list[bytes]]] = {}
         self.fetched_ids: list[int] = []
         self.expired: set[int] = set()
-        self.largest_document_bytes = 1 << 20
+        self.largest_document_bytes = self.largest_batch_bytes = 1 << 20
         self.suffixes: dict[int, str] = {}
         self.before_registration: Callable[[], None] = lambda: None
 

@@ -16,11 +16,12 @@ from tests.support.power_cut import Power, PowerCut
 from batchseal.entries import files
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
-from batchseal.entries.claims import Batch, Noted, Notes, batches
+from batchseal.entries.claims import Batch, batches
 from batchseal.entries.context import Context, Counts
 from batchseal.entries.files import opened
 from batchseal.entries.folder_place import FolderPlace
 from batchseal.entries.looks import Looks
+from batchseal.entries.notes import Noted, Notes
 from batchseal.entries.published import Published
 from batchseal.entries.publishing import Folder
 from batchseal.entries.retention import prune

@@ -32,7 +32,7 @@ def test_a_file_is_ready_when_it_stands_still_over_two_looks() -> None:
     assert looks.look([replace(file("a", size=20), change_ns=7)], 3.0, lambda _: PDF) == [], "its times were set back"
     assert looks.look([replace(file("a", size=20), change_ns=7, inode=2)], 4.0, lambda _: PDF) == []
     (ready,) = looks.look([replace(file("a", size=20), change_ns=7, inode=2)], 5.0, lambda _: PDF)
-    assert (ready.came_at, ready.is_announced) == (1.0, False)
+    assert (ready.came_at, ready.announcement) == (1.0, None)
     assert looks.oldest_came_at == 1.0
 
 
@@ -81,8 +81,19 @@ def test_temporary_names_are_left_alone(name: str, ignored: bool) -> None:
 def test_a_file_may_be_announced_by_another_one() -> None:
     looks = Looks("done", IGNORED, 600)
     assert looks.look([file("a.pdf"), file("b.pdf.done", size=0)], 1.0, lambda _: PDF) == []
-    (ready,) = looks.look([file("a.pdf"), file("a.pdf.done", size=0), file("c.pdf")], 2.0, lambda _: UNFINISHED)
-    assert (ready.file.path, ready.is_announced) == ("a.pdf", True), "whoever says that it is done is believed"
+    done = file("a.pdf.done", size=0)
+    (ready,) = looks.look([file("a.pdf"), done, file("c.pdf")], 2.0, lambda _: UNFINISHED)
+    assert (ready.file.path, ready.announcement) == ("a.pdf", done), "whoever says that it is done is believed"
+
+
+def test_what_announced_another_file_of_this_name_does_not_announce_this_one() -> None:
+    looks, stale = Looks("done", IGNORED, 600), file("a.pdf.done", size=0, time=5)
+    for now, time in ((1.0, 6), (599.0, 6), (602.0, 7)):
+        assert looks.look([file("a.pdf", time=time), stale], now, lambda _: PDF) == []
+    assert names(looks.look([file("a.pdf", time=7), file("a.pdf.done", 0, time=7)], 603.0, lambda _: PDF)) == ["a.pdf"]
+    assert names(looks.look([file("a.pdf", time=7), stale], 1202.0, lambda _: PDF)) == ["a.pdf"], (
+        "it is not left for ever"
+    )
 
 
 def test_a_file_may_be_ready_with_its_name() -> None:

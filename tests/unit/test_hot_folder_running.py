@@ -63,7 +63,7 @@ async def running(
     context = Context(
         client_service=CLIENT,
         place=FolderPlace(str(folders.input), Folder(folders.output, 0o664), Folder(folders.backup, 0o664)),
-        asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), 1 << 20),
+        asking=Asking(folders.asked(), NO_DEFAULTS, Limits(), service.largest_document_bytes),
         service=service,
         threads=Threads(),
         failure_pattern="{name}.txt",

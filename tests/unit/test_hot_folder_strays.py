@@ -135,6 +135,65 @@ def test_a_link_that_takes_the_place_of_a_file_is_not_claimed(
     judge(folders, {"deep/b.bin": b"two"})
 
 
+@pytest.mark.parametrize("kind", ["a link", "a new file"])
+def test_what_takes_the_place_of_a_file_goes_back_although_its_name_is_taken(
+    kind: str, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, path = os.rename, folders.input / "a.bin"
+
+    def swapped(source: Any, target: Any, **more: Any) -> None:
+        """Somebody writes another file at the moment of the claim, and a third one after it."""
+        if source != "a.bin":
+            rename(source, target, **more)
+            return
+        monkeypatch.setattr(os, "rename", rename)
+        path.unlink()
+        if kind == "a link":
+            path.symlink_to("/etc/hostname")
+        else:
+            path.write_bytes(b"half of")
+        rename(source, target, **more)
+        put(folders, "a.bin", b"third")
+
+    ready = seen(folders)
+    monkeypatch.setattr(os, "rename", swapped)
+    with opened(folders.input) as root:
+        Batch.claim(root, ready)
+    monkeypatch.undo()
+    came_back = folders.input / "a (changed).bin"
+    if kind == "a link":
+        assert came_back.is_symlink()
+        came_back.unlink()
+    else:
+        assert came_back.read_bytes() == b"half of"
+        came_back.write_bytes(b"half of it, and the rest")
+    asyncio.run(go_on(folders, SigningDouble()))
+    expected = {"a.bin": b"third", "deep/b.bin": b"two"}
+    judge(folders, expected if kind == "a link" else {**expected, "a (changed).bin": b"half of it, and the rest"})
+
+
+def test_what_is_no_file_is_not_left_in_a_batch_for_ever(folders: Folders) -> None:
+    """A link that took the place of a file, when the process ended before it was put back."""
+    batch = claimed(folders)
+    place = folders.input / ".batchseal" / str(batch.id) / "files"
+    (place / "link").symlink_to("/etc/hostname")
+    os.mkfifo(place / "deep" / "pipe")
+    asyncio.run(go_on(folders, SigningDouble()))
+    for name in ("link", "deep/pipe"):
+        (folders.input / name).unlink()
+    judge(folders, {"a.bin": b"one", "deep/b.bin": b"two"})
+
+
+def test_a_file_goes_back_although_its_folder_is_a_file_now(folders: Folders) -> None:
+    batch = claimed(folders)
+    with opened(folders.input) as root:
+        Batch(root, batch.id).write_list([])
+    (folders.input / "deep").rmdir()
+    (folders.input / "deep").write_bytes(b"three")
+    asyncio.run(go_on(folders, SigningDouble()))
+    judge(folders, {"a.bin": b"one", "b.bin": b"two", "deep": b"three"})
+
+
 def test_one_that_has_lost_its_lease_leaves_the_list_alone(folders: Folders) -> None:
     batch, ours = claimed(folders), True
     path = folders.input / ".batchseal" / str(batch.id) / "files" / "a.bin"

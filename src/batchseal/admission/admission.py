@@ -116,6 +116,11 @@ class Admission:
             ticket.release()
 
     @property
+    def most_documents_bytes(self) -> int:
+        """What the documents of one request can have together if nothing else is stored."""
+        return int(self.budgets.temp_bytes / MARGIN)
+
+    @property
     def upload_bytes(self) -> int:
         """The most memory that an upload of small documents uses, however long it is."""
         return self.budgets.upload_bytes + self.store_bytes

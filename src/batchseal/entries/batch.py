@@ -6,7 +6,8 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 
 import asyncio
 import errno
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 from batchseal.admission.growth import UploadMemory
 from batchseal.document import ReceivedDocument, RequestFacts
 from batchseal.entries import content
-from batchseal.entries.claims import Claimed
+from batchseal.entries.claims import GIVEN_BACK, Claimed
 from batchseal.entries.context import Context
 from batchseal.entries.files import Seen
 from batchseal.entries.interface import BatchFiles
@@ -26,6 +27,7 @@ from batchseal.errors import (
     BatchsealError,
     FileChanged,
     LeaseLost,
+    NoSpace,
     NotFound,
     PayloadUnavailable,
     ReferenceTaken,
@@ -37,6 +39,8 @@ from batchseal.store.rows import DocumentRow, OperationRow
 # Small files are read together, and a larger one alone.
 READ_BYTES, READ_FILES = 1 << 20, 64
 WAIT_SECONDS = 60.0
+# An input that gives less in a second counts as one that hangs.
+LEAST_RATE = 128 << 10
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 log = structlog.get_logger("hot folder")
@@ -49,6 +53,7 @@ class BatchRun:
         self._context = context
         self.id = id
         self._failures = 0
+        self._late: asyncio.Task[list[bytes]] | None = None  # a reading that did not come back in time
 
     async def run(self) -> bool:
         """Until the batch has ended, or another instance has the folder. False if another instance has its documents."""
@@ -115,7 +120,10 @@ class BatchRun:
                 await self._context.service.fetched(self._context.caller, operation.id)
             return True
         finally:
-            batch.close()
+            try:
+                await self._await_late()
+            finally:
+                batch.close()
 
     # --- the list ---------------------------------------------------------------------------------------------------
 
@@ -177,21 +185,32 @@ class BatchRun:
         except ReferenceTaken as taken:
             return await context.service.status_by_id(context.caller, taken.operation_id)
         except FileChanged as changed:
-            await self._context.threads.run(partial(self._give_back, batch, claimed, [changed.cause]))
+            await self._context.threads.run(partial(self._give_back_changed, batch, claimed, handed, changed))
             return None
+        except NoSpace:
+            # There may never be space for all of them at once, so half of them come back as another batch.
+            if halves := [one.path for one in handed[(len(handed) + 1) // 2 :]]:
+                await self._context.threads.run(partial(self._give_back, batch, claimed, halves))
+            raise
 
     def _give_back(self, batch: BatchFiles, claimed: Sequence[Claimed], paths: Sequence[str]) -> None:
-        """Takes files out of the list that have changed since. They are not part of an operation yet.
+        """Takes files out of the list that have changed since, or for which there is no space. No operation has them yet.
 
         For an instance that has lost the lease a file has also changed where another one has signed it and moved it away: then
-        the list is not its own any more.
+        the list is not its own any more. The others keep their numbers. There are notes already where a database was restored
+        that does not know the operation.
         """
         self._require_lease()
-        if left := [one for one in claimed if one.path not in paths]:
-            batch.write_list(left)
+        gone = set(paths)
+        batch.write_list([replace(one, refusal=GIVEN_BACK) if one.path in gone else one for one in claimed])
         batch.give_back([path for path in paths if batch.holds(path)])
-        if not left:
-            batch.remove()
+
+    def _give_back_changed(
+        self, batch: BatchFiles, claimed: Sequence[Claimed], handed: Sequence[Claimed], changed: FileChanged
+    ) -> None:
+        """Takes out a file that has changed, together with all that are not here any more."""
+        paths = [one.path for one in handed if one.path == changed.cause or not batch.holds(one.path)]
+        self._give_back(batch, claimed, paths)
 
     def _require_lease(self) -> None:
         if not self._context.is_ours():
@@ -207,7 +226,7 @@ class BatchRun:
                 await memory.grows(one.size)
                 if len(group) > 1:
                     memory.complete([one.size])
-            contents = await self._context.threads.run(partial(batch.read, group))
+            contents = await self._answer(partial(batch.read, group), sum(one.size for one in group))
             if len(group) == 1:
                 memory.complete([group[0].size])
             yield [
@@ -215,6 +234,32 @@ class BatchRun:
                 for number, (one, read) in enumerate(zip(group, contents, strict=True))
             ]
             del contents
+
+    async def _answer(self, read: Callable[[], list[bytes]], size: int) -> list[bytes]:
+        """What was read, so many bytes. Raises OSError (ETIMEDOUT) if the input hangs, so that nothing stays reserved."""
+        reading = asyncio.create_task(self._context.threads.run(read))
+        try:
+            await asyncio.wait((reading,), timeout=self._context.answer_seconds + size / LEAST_RATE)
+        except asyncio.CancelledError:
+            reading.cancel()
+            await asyncio.wait((reading,))
+            raise
+        if reading.done():
+            return reading.result()
+        self._late = reading
+        raise OSError(errno.ETIMEDOUT, "the input folder does not answer", self._context.place.said)
+
+    async def _await_late(self) -> None:
+        """Waits for the thread that still uses the batch."""
+        if (late := self._late) is None:
+            return
+        self._stalled(OSError(errno.ETIMEDOUT, "the input folder does not answer", self._context.place.said))
+        try:
+            await asyncio.wait((late,))
+        finally:
+            late.cancel()
+            await asyncio.wait((late,))
+            self._late = None
 
     async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
         """Waits for the end of the operation. Raises ResultExpired."""

@@ -1,6 +1,7 @@
 """The folder of a batch: files that were claimed together and become one operation.
 
     input/.batchseal/BATCH/files/...     the claimed files, below their own folders
+    input/.batchseal/BATCH/done/...      the files NAME.done that said that they were complete
     input/.batchseal/BATCH/list          which file is which document; complete or not there
     input/.batchseal/BATCH/notes         what was written aside for the output and backup folders (`publishing.py`)
 
@@ -13,23 +14,30 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, astuple, dataclass
-from typing import Any
+from dataclasses import astuple, dataclass
 from uuid import UUID, uuid4
+
+import structlog
 
 from batchseal.entries import files
 from batchseal.entries.content import FileSource
 from batchseal.entries.files import FILE, Seen, make_private, opened, opened_below, split
 from batchseal.entries.looks import DONE, Ready
-from batchseal.entries.naming import candidates
+from batchseal.entries.naming import SHORTER_NAME_BYTES, candidates
 from batchseal.errors import FileChanged
 from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
 
 PRIVATE = ".batchseal"
-FILES, LIST, NOTES = "files", "list", "notes"
+FILES, ANNOUNCEMENTS, LIST, NOTES = "files", "done", "list", "notes"
 REFERENCE = "hot-folder-"
 MOST_LIST_BYTES = 256 << 20
+# A file went away, or somebody put a link or a file in the place of its folder.
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+# In the place of a refusal. The entry stays in the list, since notes know a file by its number there.
+GIVEN_BACK = "given back"
+
+log = structlog.get_logger("hot folder")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +53,10 @@ class Claimed:
     type: ContentType
     refusal: str = ""
 
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """A draft in the folder `where`, "output" or "backup", that becomes the file `path` there.
-
-    `size` and `digest` (half of its SHA-256, in hexadecimal digits) are those of a result; 0 and empty for an original.
-    """
-
-    ordinal: int
-    kind: str
-    draft: str
-    where: str
-    path: str
-    size: int = 0
-    digest: str = ""
+    @property
+    def is_given_back(self) -> bool:
+        """It is not of the batch any more."""
+        return self.refusal == GIVEN_BACK
 
 
 class Batch:
@@ -82,44 +79,77 @@ class Batch:
 
     @classmethod
     def claim(cls, root: int, ready: Sequence[Ready]) -> "Batch":
-        """Moves files that are still as they were seen into the folder of a new batch. Durable, but for the list."""
+        """Moves files that are still as they were seen into the folder of a new batch. Durable, but for the list.
+
+        What announces a file is moved before it: if it stayed, it would announce the next file of this name.
+        """
         batch = cls(root, uuid4())
         touched = set[str]()
         for one in ready:
-            if one.file.is_same(files.look_at(root, one.file.path)) and batch._move_in(one.file.path):
-                touched.add(split(one.file.path)[0])
-                if one.is_announced:
-                    batch._remove_announcement(one.file.path)
+            path = one.file.path
+            if not one.file.is_same(files.look_at(root, path)):
+                continue
+            if one.announcement is not None:
+                batch._take_announcement(path)
+            if batch._move_in(one.file):
+                touched.add(split(path)[0])
+            else:
+                batch._return_announcement(path, path)
         batch._sync_claims(touched)
         crash_site("files-claimed")
         return batch
 
-    def _move_in(self, path: str) -> bool:
-        folder, name = split(path)
+    def _move_in(self, file: Seen) -> bool:
+        folder, name = split(path := file.path)
         try:
             with (
                 opened_below(self.root, folder) as source,
                 opened_below(self.root, self._files_below(folder), make_private) as target,
             ):
                 os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-                if not stat.S_ISREG(os.stat(name, dir_fd=target, follow_symlinks=False).st_mode):
-                    # Somebody put a link or a folder in its place just now. No list would name it, and it would stay here.
-                    files.rename_new(target, name, source, name)
-                    return False
+                moved = os.stat(name, dir_fd=target, follow_symlinks=False)
+            if not stat.S_ISREG(moved.st_mode) or moved.st_size != file.size:
+                # Somebody put something else in its place just now: a link or a folder, which no list would name, or a new file,
+                # which may not be complete. Some file systems change the inode and the times with the name.
+                self.give_back([path])
+                return False
         except OSError as problem:
-            # It went away, somebody put a link in the place of its folder, or it is another mount.
-            if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EXDEV):
+            if problem.errno in (errno.EXDEV, *GONE):
+                return False
+            if problem.errno == errno.ENAMETOOLONG:  # some servers bound whole paths
+                log.warning("the path of a file is too long to work on it", file=ascii(path))
                 return False
             raise
         return True
 
-    def _remove_announcement(self, path: str) -> None:
-        folder, name = split(path)
-        with suppress(OSError), opened_below(self.root, folder) as source:
-            os.unlink(name + DONE, dir_fd=source)
+    def _take_announcement(self, path: str) -> None:
+        """One that cannot be moved stays, and is too old for the next file of this name."""
+        folder, name = split(path + DONE)
+        with (
+            suppress(OSError),
+            opened_below(self.root, folder) as source,
+            opened_below(self.root, self._announcements_below(folder), make_private) as target,
+        ):
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+
+    def _return_announcement(self, path: str, new_path: str) -> None:
+        """Lets what announced a file announce it again, under its new path. A newer one may have come meanwhile, and counts."""
+        (folder, name), (new_folder, new_name) = split(path + DONE), split(new_path + DONE)
+        try:
+            with (
+                opened_below(self.root, self._announcements_below(folder)) as source,
+                opened_below(self.root, new_folder) as target,
+            ):
+                files.rename_new(source, name, target, new_name)
+        except OSError as problem:
+            if problem.errno not in (errno.EEXIST, *GONE):
+                raise
 
     def _files_below(self, folder: str) -> str:
         return f"{self.place}/{FILES}/{folder}" if folder else f"{self.place}/{FILES}"
+
+    def _announcements_below(self, folder: str) -> str:
+        return f"{self.place}/{ANNOUNCEMENTS}/{folder}" if folder else f"{self.place}/{ANNOUNCEMENTS}"
 
     def _sync_claims(self, folders: set[str]) -> None:
         """A claim that a power cut undoes after its operation is registered would have the file signed twice."""
@@ -136,6 +166,13 @@ class Batch:
         try:
             with opened_below(self.root, self._files_below("")) as folder:
                 return sorted(files.walk(folder, lambda name: False), key=lambda one: one.path)
+        except FileNotFoundError:
+            return []
+
+    def _names_below(self, place: str) -> list[str]:
+        try:
+            with opened_below(self.root, place) as folder:
+                return sorted(files.names_below(folder))
         except FileNotFoundError:
             return []
 
@@ -215,29 +252,40 @@ class Batch:
     def give_back(self, paths: Sequence[str]) -> None:
         """Puts files that have changed since they were claimed back where they were; they are looked at again.
 
-        Where another file has come under the name meanwhile, the name gets a mark.
+        What announced a file comes back after it. Where another file has come under the name meanwhile, the name gets a mark.
+        Where something else has the name of its folder, the file comes back without that.
         """
         for path in paths:
             folder, name = split(path)
-            with (
-                opened_below(self.root, self._files_below(folder)) as source,
-                opened_below(self.root, folder, _make_folder) as target,
-            ):
-                for candidate in candidates(name, "changed"):
-                    with suppress(FileExistsError):
-                        files.rename_new(source, name, target, candidate)
-                        break
-                else:
-                    raise FileExistsError(errno.EEXIST, "every name that was tried is taken", path)
+            with opened_below(self.root, self._files_below(folder)) as source:
+                try:
+                    new_path = self._put_back(source, name, folder)
+                except OSError as problem:
+                    if problem.errno not in GONE:
+                        raise
+                    new_path = self._put_back(source, name, "")
+            self._return_announcement(path, new_path)
+
+    def _put_back(self, source: int, name: str, folder: str) -> str:
+        with opened_below(self.root, folder, _make_folder) as target:
+            # A name that is no longer than the one that was there has room.
+            for candidate in candidates(name, "changed", max(len(os.fsencode(name)), SHORTER_NAME_BYTES[-1])):
+                with suppress(FileExistsError):
+                    files.rename_new(source, name, target, candidate)
+                    return f"{folder}/{candidate}" if folder else candidate
+        raise FileExistsError(errno.EEXIST, "every name that was tried is taken", name)
 
     def _give_back_unlisted(self) -> None:
-        """Puts files back that lie here and are not on the list.
+        """Puts back whatever lies here and is not on the list, and what announced a file that is not on it.
 
-        Such a file is there if the process ended between the two steps of giving it back, or if an instance that had lost its
-        lease went on claiming.
+        Such a file is there if the process ended between the two steps of claiming it or of giving it back, or if an instance
+        that had lost its lease went on claiming.
         """
-        listed = {one.path for one in self.read_list() or ()}
-        self.give_back([one.path for one in self.claimed_files() if one.path not in listed])
+        listed = {one.path for one in self.read_list() or () if not one.is_given_back}
+        self.give_back([path for path in self._names_below(self._files_below("")) if path not in listed])
+        for announcement in self._names_below(self._announcements_below("")):
+            if (path := announcement.removesuffix(DONE)) not in listed:
+                self._return_announcement(path, path)
 
     # --- the list -----------------------------------------------------------------------------------------------------
 
@@ -245,7 +293,7 @@ class Batch:
         """The files of the batch in the order of the operation's documents; None if the list was not written."""
         try:
             with opened_below(self.root, self.place) as folder, opened(LIST, FILE, folder) as descriptor:
-                content = _read_all(descriptor, MOST_LIST_BYTES)
+                content = files.read_all(descriptor, MOST_LIST_BYTES)
         except FileNotFoundError:
             return None
         return [
@@ -277,6 +325,7 @@ class Batch:
         self._give_back_unlisted()
         with suppress(FileNotFoundError), opened_below(self.root, self.place) as folder:
             files.remove_empty_folders(folder, FILES)
+            files.remove_tree(folder, ANNOUNCEMENTS)
             for name in (NOTES, f"{LIST}.draft", LIST):
                 with suppress(FileNotFoundError):
                     os.unlink(name, dir_fd=folder)
@@ -286,48 +335,6 @@ class Batch:
     def close(self) -> None:
         """Closes the input folder."""
         os.close(self.root)
-
-
-class Notes:
-    """What was written aside and is durable, and so may get its name: lines that are only added, each durable when it counts."""
-
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self.drafts: dict[tuple[int, str], Noted] = {}  # by ordinal and kind
-        for line in self._lines():
-            if line.pop("void", False):
-                self.drafts.pop((line["ordinal"], line["kind"]), None)
-            else:
-                self.drafts[line["ordinal"], line["kind"]] = Noted(**line)
-
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        try:
-            with opened_below(self._batch.root, self._batch.place) as folder, opened(NOTES, FILE, folder) as descriptor:
-                content = _read_all(descriptor, MOST_LIST_BYTES)
-        except FileNotFoundError:
-            return
-        for line in filter(None, content.split(b"\n")):
-            with suppress(ValueError):  # a line that a power cut has cut off, so that nothing was done after it
-                yield json.loads(line)
-
-    def add(self, noted: Sequence[Noted], *, void: bool = False) -> None:
-        """Notes drafts. With `void`, takes them back: they were lost before they had their names."""
-        lines = [json.dumps(asdict(one) | ({"void": True} if void else {})) for one in noted]
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with opened_below(self._batch.root, self._batch.place) as folder:
-            descriptor = os.open(NOTES, flags, 0o600, dir_fd=folder)
-            try:
-                # A line that was cut off ends before the first one of these.
-                files.write_all(descriptor, ("\n" + "\n".join(lines) + "\n").encode("ascii"))
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            files.sync_folder(folder)
-        for one in noted:
-            if void:
-                self.drafts.pop((one.ordinal, one.kind), None)
-            else:
-                self.drafts[one.ordinal, one.kind] = one
 
 
 def batches(root: int) -> list[UUID]:
@@ -342,10 +349,3 @@ def batches(root: int) -> list[UUID]:
 
 def _make_folder(above: int, name: str) -> None:
     os.mkdir(name, 0o775, dir_fd=above)
-
-
-def _read_all(descriptor: int, most_bytes: int) -> bytes:
-    content = bytearray()
-    while len(content) <= most_bytes and (block := os.read(descriptor, 1 << 20)):
-        content += block
-    return bytes(content)

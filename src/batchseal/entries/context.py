@@ -26,7 +26,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The hot folder that batches belong to, and what they need. `threads` are for everything that touches its place."""
+    """The hot folder that batches belong to, and what they need. `threads` are for everything that touches its place.
+
+    `is_ours` says whether the lease under which they have begun still holds.
+    """
 
     client_service: str
     place: HotPlace
@@ -39,6 +42,8 @@ class Context:
     counts: Counts
     published: Published = field(default_factory=Published)
     again: Backoff = AGAIN
+    # How long the input and the output may take for a step during which something is reserved that other folders need too.
+    answer_seconds: float = 60.0
 
     @property
     def caller(self) -> Caller:

@@ -139,6 +139,17 @@ def walk(root: int, is_ignored: Callable[[str], bool]) -> Iterator[Seen]:
                 raise
 
 
+def names_below(above: int, folder: str = "") -> Iterator[str]:
+    """The paths of everything below an open folder that is no folder itself: links and pipes too."""
+    with suppress(FileNotFoundError), opened_below(above, folder) as descriptor, os.scandir(descriptor) as entries:
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from names_below(above, path)
+            else:
+                yield path
+
+
 def look_at(root: int, path: str) -> Seen | None:
     """The file as it is now; None if there is none, or no regular file."""
     folder, name = split(path)
@@ -203,6 +214,13 @@ def write_all(descriptor: int, content: "bytes | memoryview") -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def read_all(descriptor: int, most_bytes: int) -> bytes:
+    content = bytearray()
+    while len(content) <= most_bytes and (block := os.read(descriptor, 1 << 20)):
+        content += block
+    return bytes(content)
 
 
 def copy(source: int, target: int) -> None:

@@ -1,7 +1,7 @@
 """Finds the folders of the client services and checks them: resolved, apart from each other, writable.
 
 The same checks are made at the start, at each reload and by `batchseal check`. Each fault is a sentence that names the client
-service and the folder, and says what mends it. Nothing is left behind.
+service and the folder, and says what mends it. Nothing is left behind. Folders that do not answer hold up nobody else.
 """
 
 import errno
@@ -11,9 +11,11 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchseal.entries.answers import Answers
 from batchseal.entries.buckets.names import PrefixName, is_prefix
 from batchseal.entries.claims import PRIVATE
 from batchseal.errors import ConfigurationError
@@ -54,8 +56,8 @@ class Place:
 class Checked:
     """What can be used, and what is wrong with the rest, by client service.
 
-    `away`: why prefixes cannot be used now, which may pass by itself; their places are among `places`. `remarks`: what ought to
-    be known.
+    `away`: why some cannot be used now, which may pass by itself. Prefixes that are away are among `places`, and folders that do
+    not answer are not. `remarks`: what ought to be known.
     """
 
     places: tuple[Place, ...]
@@ -71,28 +73,33 @@ class Checked:
             raise ConfigurationError("hot folders: " + "; ".join(said))
 
 
-def check(settings: Settings, services: ClientServices) -> Checked:
-    """Checks all folders and prefixes that are named. Blocking."""
-    faults: dict[str, list[str]] = {}
-    away: dict[str, list[str]] = {}
-    remarks = dict[str, None]()
-    places = []
-    for service in services:
-        if (hot := service.hot_folder) is None or not service.active:
-            continue
-        if any(is_prefix(getattr(hot, name)) for name in FOLDERS.values()):
-            place, tried = find_in_buckets(settings, service, hot)
-            wrong = tried.faults
-            remarks |= dict.fromkeys(tried.remarks)
-            if tried.away:
-                away[service.id] = tried.away
-        else:
-            place, wrong = find(settings, service, hot)
-        if place is not None:
-            places.append(place)
-        if wrong:
-            faults[service.id] = wrong
-    for name, fault in overlaps(places, own_places(settings)):
+# What each folder is, and every folder above it, the innermost first.
+Chains = dict[Path, list[Identity]]
+
+
+@dataclass(slots=True)
+class Found:
+    """The place of one client service, if it can be used, and what is to be said of it."""
+
+    place: Place | None = None
+    faults: list[str] = field(default_factory=list)
+    away: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    chains: Chains = field(default_factory=dict)
+
+
+def check(settings: Settings, services: ClientServices, answers: Answers[Found] | None = None) -> Checked:
+    """Checks all folders and prefixes that are named. Blocking. `answers` knows which of them did not answer the last time."""
+    wanted = {one.id: (one, one.hot_folder) for one in services if one.hot_folder is not None and one.active}
+    works = {name: (hot, partial(look_for, settings, service, hot)) for name, (service, hot) in wanted.items()}
+    found = (answers or Answers[Found]()).ask(works)
+    faults = {name: one.faults for name, one in found.items() if one.faults}
+    away = {name: one.away for name, one in found.items() if one.away}
+    away |= {name: [silent(hot)] for name, (_, hot) in wanted.items() if name not in found}
+    remarks = dict.fromkeys(remark for one in found.values() for remark in one.remarks)
+    places = [one.place for one in found.values() if one.place is not None]
+    chains = {path: chain for one in found.values() for path, chain in one.chains.items()}
+    for name, fault in overlaps(places, chains, own_places(settings)):
         faults.setdefault(name, []).append(fault)
     if prefixes := [(place.client_service, *one) for place in places for one in place.prefixes().items()]:
         from batchseal.entries.buckets import checking
@@ -101,6 +108,20 @@ def check(settings: Settings, services: ClientServices) -> Checked:
             faults.setdefault(name, []).append(fault)
     good = tuple(place for place in places if place.client_service not in faults)
     return Checked(good, faults, away, tuple(remarks))
+
+
+def silent(hot: HotFolder) -> str:
+    return " or ".join(f"{key} {getattr(hot, name)}" for key, name in FOLDERS.items()) + " does not answer"
+
+
+def look_for(settings: Settings, service: ClientService, hot: HotFolder) -> Found:
+    """Checks the folders or prefixes of one client service. Blocking, for as long as a mount hangs."""
+    if any(is_prefix(getattr(hot, name)) for name in FOLDERS.values()):
+        place, tried = find_in_buckets(settings, service, hot)
+        return Found(place, tried.faults, tried.away, tried.remarks)
+    place, wrong = find(settings, service, hot)
+    chains = {path: list(_chain(path)) for path in place.folders().values()} if place is not None else {}
+    return Found(place, wrong, chains=chains)
 
 
 def find_in_buckets(settings: Settings, service: ClientService, hot: HotFolder) -> "tuple[Place | None, Tried]":
@@ -180,13 +201,12 @@ def own_places(settings: Settings) -> Mapping[str, Path]:
     return {what: path.resolve() for what, path in named.items()}
 
 
-def overlaps(places: Iterable[Place], own: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
+def overlaps(places: Iterable[Place], chains: Chains, own: Mapping[str, Path]) -> Iterator[tuple[str, str]]:
     """Folders that are the same or lie in each other, and in what is the service's own: the client service and the fault.
 
     They are compared by what they are and not by their names, since one folder may be mounted twice.
     """
     every = [(place.client_service, key, path) for place in places for key, path in place.folders().items()]
-    chains = {path: list(_chain(path)) for _, _, path in every}
     for number, (service, key, path) in enumerate(every):
         for other_service, other_key, other in every[:number]:
             if chains[path][0] in chains[other] or chains[other][0] in chains[path]:

@@ -7,7 +7,7 @@ counted from when the oldest file was seen first, they are taken however few the
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from uuid import UUID
 
@@ -16,6 +16,7 @@ import structlog
 from batchseal.entries.batch import BatchRun
 from batchseal.entries.context import Context
 from batchseal.entries.looks import Looks, Ready, ReadyBy
+from batchseal.errors import LeaseLost
 from batchseal.settings.cron import Cron
 from batchseal.system.backoff import Backoff
 
@@ -78,11 +79,24 @@ class Due:
 
 
 class HotFolder:
-    """The hot folder of one client service. `identity` is that of its input folder, under which it is leased."""
+    """The hot folder of one client service. `identity` is that of its input folder, under which it is leased.
 
-    def __init__(self, context: Context, rules: Rules, identity: UUID, *, due: Due | None = None) -> None:
+    `lease` gives what says whether the lease of now still holds. What has begun under an earlier one ends, although the folder
+    may be ours again.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        rules: Rules,
+        identity: UUID,
+        *,
+        due: Due | None = None,
+        lease: "Callable[[], Callable[[], bool]] | None" = None,
+    ) -> None:
         self.context = context
         self.identity = identity
+        self._lease = lease or (lambda: context.is_ours)
         self._rules = rules
         self._due = due or Due(rules)
         self._looks = Looks(rules.ready_by, rules.ignored, rules.unfinished)
@@ -90,7 +104,7 @@ class HotFolder:
         self._resting: dict[UUID, float] = {}  # batches that cannot go on here, until when (monotonic)
         self._slots = asyncio.Semaphore(BATCHES_AT_ONCE)
         self._prune_at = 0.0
-        self._has = False  # the lease, at the look before
+        self._loaded_for: Callable[[], bool] | None = None  # the lease for which it is known what was published
         self._said: frozenset[str] = frozenset()
         self.waiting = 0  # ready files that are not claimed
         self.is_stalled = False
@@ -107,19 +121,25 @@ class HotFolder:
         return 0.0 if came is None else time.monotonic() - came
 
     async def run(self) -> None:
-        """Until cancelled. Then what is under way stays as it is, for the next start."""
+        """Until cancelled, or until the input has another identity. Then what is under way stays as it is, for the next start."""
         failures = 0
         try:
             while True:
                 pause = self._rules.look
                 try:
-                    has = self.context.is_ours()
-                    if has and not self._has:  # another instance may have published something meanwhile
-                        await self.context.threads.run(self._load_published)
-                    self._has = has  # not before: nothing is looked at until what was published is known
-                    if has:
+                    held = self._lease()
+                    if held():
+                        self.context = replace(self.context, is_ours=held)
+                        if held != self._loaded_for:  # another instance may have published something meanwhile
+                            await self.context.threads.run(self._load_published)
+                            self._loaded_for = held  # not before: until then nothing is looked at
                         await self._look()
+                    else:
+                        self._loaded_for = None
                     failures, self.is_stalled = 0, False
+                except LeaseLost as problem:
+                    self._say("a hot folder is begun anew", cause=problem.cause)
+                    return
                 except OSError as problem:
                     failures += 1
                     self.is_stalled = True
@@ -150,7 +170,8 @@ class HotFolder:
         # While results cannot be put down, the files stay where whoever has brought them sees them. A time of the cron expression
         # that comes meanwhile counts afterwards.
         if not self.context.counts.stalled and self._due.is_due(len(ready), oldest):
-            for part in parts(ready, self._rules.threshold):
+            most_bytes = min(MOST_BATCH_BYTES, self.context.service.largest_batch_bytes)
+            for part in parts(ready, self._rules.threshold, most_bytes):
                 await self._claim(part)
         await self._prune()
 

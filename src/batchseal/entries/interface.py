@@ -118,7 +118,7 @@ class HotPlace(Protocol):
         """Reads what was published lately. Another instance may have had the input until now."""
 
     def left(self) -> list[UUID]:
-        """The batches that are not ended."""
+        """The batches that are not ended. Raises LeaseLost where the input has another identity now."""
 
     def ready(self, looks: Looks) -> list[Ready]:
         """Looks at what is there, and returns the files that are ready."""

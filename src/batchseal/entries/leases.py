@@ -3,6 +3,9 @@
 A folder is known by a file in it, so that instances which mount the same folder under different paths know it as one, and those
 which have folders of their own under the same path do not. A lease is a row like that of any other duty (`store/turns.py`), with
 the same end and the same rule for taking over what ran out.
+
+A lease that was lost and taken again is another one: somebody else may have worked on the folder in between. Work holds the lease
+under which it has begun, and ends with it.
 """
 
 import os
@@ -53,17 +56,42 @@ def identity(root: int, known: UUID | None = None) -> UUID:
             files.sync_folder(folder)
 
 
+class Lease:
+    """The time without a gap in which this instance works on a folder. Once it is over, it is not held again.
+
+    Any thread may ask for it.
+    """
+
+    def __init__(self, clock: Callable[[], float], until: float = 0.0) -> None:
+        self._clock = clock
+        self._until = until
+
+    def is_held(self) -> bool:
+        """Whether this instance works on the folder, for at least a moment longer."""
+        return self._clock() < self._until - MARGIN_SECONDS
+
+    def extend(self, until: float) -> bool:
+        """False if it is over."""
+        if not self.is_held():
+            return False
+        self._until = until
+        return True
+
+    def end(self) -> None:
+        self._until = 0.0
+
+
 class FolderLeases:
     """The leases of this instance."""
 
     def __init__(self, turns: Turns, clock: Callable[[], float] = now_seconds) -> None:
         self._turns = turns
         self._clock = clock
-        self._until: dict[UUID, float] = {}
+        self._leases: dict[UUID, Lease] = {}
 
-    def is_ours(self, folder: UUID) -> bool:
-        """Whether this instance works on the folder, for at least a moment longer."""
-        return self._clock() < self._until.get(folder, 0.0) - MARGIN_SECONDS
+    def lease(self, folder: UUID) -> Lease:
+        """The lease of a folder as it is now. It is over where another instance has the folder."""
+        return self._leases.get(folder) or Lease(self._clock)
 
     async def renew(self, folders: Collection[UUID]) -> None:
         """Takes or renews the leases of these folders. Raises DatabaseUnavailable; then what is held runs out by itself."""
@@ -71,7 +99,12 @@ class FolderLeases:
             return
         until = self._clock() + LEASE_SECONDS
         taken = await self._turns.take_duties([duty(folder) for folder in folders])
-        self._until = {folder: until for folder in folders if duty(folder) in taken}
+        for folder in set(folders) | self._leases.keys():
+            if folder not in folders or duty(folder) not in taken:
+                if (lease := self._leases.pop(folder, None)) is not None:
+                    lease.end()
+            elif not self.lease(folder).extend(until):
+                self._leases[folder] = Lease(self._clock, until)
 
 
 def duty(folder: UUID) -> str:

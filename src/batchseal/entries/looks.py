@@ -3,6 +3,9 @@
 A network mount gives no notice of changes, so the folder is looked at again and again. A file is ready when its size and all of
 its times are the same in two looks, and its end is there, or as the setting `--hot-folder-ready` says instead. The time of the
 last change of any kind counts too: a program that sets a file's times back to those of its source changes that one.
+
+With `done`, a file NAME.done says that NAME is complete. One that is older than NAME may have been left by the file of this name
+before, so it counts only once NAME has not changed for as long as a file without its end is waited for.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,7 +32,7 @@ class Ready:
     file: Seen
     type: ContentType
     came_at: float
-    is_announced: bool = False  # by a file with .done behind its name, which goes with it
+    announcement: Seen | None = None  # the file with .done behind its name, which goes with it
 
 
 @dataclass(slots=True)
@@ -52,6 +55,11 @@ class Looks:
         self.unreadable: set[str] = set()  # files that this account may not open
         self.oldest_came_at: float | None = None  # of those that wait, ready or not
 
+    @property
+    def needs_announcements(self) -> bool:
+        """Whether a file is ready only with another one that says so."""
+        return self._ready_by == "done"
+
     def is_ignored(self, name: str) -> bool:
         """Whether files and folders of this name are left alone."""
         lower = name.lower()
@@ -72,7 +80,7 @@ class Looks:
         found = {file.path: file for file in files}
         maybe = list[Known]()
         for path, file in found.items():
-            if self._ready_by == "done" and path.endswith(DONE):
+            if self.needs_announcements and path.endswith(DONE):
                 continue
             known = before.get(path)
             if known is None:
@@ -87,7 +95,8 @@ class Looks:
         for known in maybe:
             if self._judged(known, now, judge):
                 assert known.content is not None
-                ready.append(Ready(known.file, known.content.type, known.came_at, self._ready_by == "done"))
+                announcement = found[known.file.path + DONE] if self.needs_announcements else None
+                ready.append(Ready(known.file, known.content.type, known.came_at, announcement))
         waiting = [known.came_at for known in self._known.values() if known.file.size]
         self.oldest_came_at = min(waiting, default=None)
         return sorted(ready, key=lambda one: one.came_at)
@@ -98,9 +107,15 @@ class Looks:
             self._known.pop(path, None)
 
     def _may_be_ready(self, path: str, known: Known, now: float, found: dict[str, Seen]) -> bool:
-        if self._ready_by == "done":
-            return path + DONE in found
+        if self.needs_announcements:
+            return self._is_announced(known, now, found.get(path + DONE))
         return self._ready_by == "rename" or known.still_since < now
+
+    def _is_announced(self, known: Known, now: float, announcement: Seen | None) -> bool:
+        if announcement is None:
+            return False
+        is_for_this_file = announcement.change_ns >= known.file.change_ns
+        return is_for_this_file or now - known.still_since >= self._unfinished_seconds
 
     def _waits(self, known: Known, now: float) -> bool:
         """Whether a file without its end is still waited for."""

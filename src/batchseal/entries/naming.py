@@ -1,6 +1,7 @@
 """Names of the files that are put into output and backup folders: as those that came, unless they are taken or cannot be.
 
-A name of a file has at most 255 bytes in Linux; what is added to one is put before its extension, and its stem becomes shorter.
+A name of a file has at most 255 bytes in Linux, and fewer on some file systems; what is added to one is put before its extension,
+and its stem becomes shorter.
 """
 
 import os
@@ -8,6 +9,8 @@ import re
 from collections.abc import Iterator
 
 MOST_NAME_BYTES = 255
+# What is tried where a name is too long: that of eCryptfs, and one that is short anywhere.
+SHORTER_NAME_BYTES = (143, 64)
 # A longer ending is no extension.
 MOST_EXTENSION_BYTES = 16
 MOST_TRIES = 1_000
@@ -34,13 +37,12 @@ def is_failure_name(name: str, pattern: str) -> bool:
     return name.startswith(before) and name.endswith(after)
 
 
-def candidates(name: str, mark: str) -> Iterator[str]:
+def candidates(name: str, mark: str, most_bytes: int = MOST_NAME_BYTES) -> Iterator[str]:
     """The name, and what it becomes where it is taken: `fatura.pdf`, `fatura (7498).pdf`, `fatura (7498-2).pdf`."""
-    yield name
     stem, extension = parts(name)
-    for number in range(1, MOST_TRIES):
-        between = f" ({mark})" if number == 1 else f" ({mark}-{number})"
-        room = MOST_NAME_BYTES - len(os.fsencode(between + extension))
+    for number in range(MOST_TRIES):
+        between = f" ({mark}-{number})" if number > 1 else f" ({mark})" if number else ""
+        room = most_bytes - len(os.fsencode(between + extension))
         yield shortened(stem, room) + between + extension
 
 
@@ -86,7 +88,7 @@ def _whole(text: str, most_bytes: int) -> Iterator[str]:
 
 def plain(name: str) -> str:
     """A name that other operating systems take too, for a folder that does not take the name as it is."""
-    return (FOREIGN.sub("_", name).rstrip(". ") or "_")[:MOST_NAME_BYTES]
+    return shortened(FOREIGN.sub("_", name).rstrip(". ") or "_", MOST_NAME_BYTES)
 
 
 def shown(path: str, most_characters: int) -> str:

@@ -5,7 +5,7 @@ their length and the first half of their SHA-256, in a file for each day:
 
     input/.batchseal/published/2026-11-30      24 bytes for each result: its length, and the digest
 
-A digest is noted with its draft (`claims.py`), and stays there until it is in the file of the day.
+A digest is noted with its draft (`notes.py`), and stays there until it is in the file of the day.
 """
 
 import hashlib

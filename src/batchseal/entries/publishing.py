@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from batchseal.entries import files, naming
-from batchseal.entries.claims import PRIVATE, Batch, Noted, Notes
+from batchseal.entries.claims import PRIVATE, Batch
 from batchseal.entries.files import opened, opened_below, split
+from batchseal.entries.notes import Noted, Notes
 from batchseal.entries.published import Published, Result
 from batchseal.errors import LeaseLost
 from batchseal.system.crash_sites import crash_site
@@ -125,24 +126,25 @@ class Folder:
             return self._place(root, source, name, path, mark)
 
     def _place(self, root: int, source: int, name: str, path: str, mark: str) -> str:
-        folder, wanted = split(path)
-        try:
-            return self._rename(root, source, name, folder, wanted, mark)
-        except OSError as problem:
-            if problem.errno not in BAD_NAME:
-                raise
-        folder = "/".join(naming.plain(part) for part in folder.split("/") if part)
-        return self._rename(root, source, name, folder, naming.plain(wanted), mark)
+        refused = OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+        for folder, wanted, most_bytes in possible_names(path):
+            try:
+                return self._rename(root, source, name, folder, naming.candidates(wanted, mark, most_bytes))
+            except OSError as problem:
+                if problem.errno not in BAD_NAME:
+                    raise
+                refused = problem
+        raise refused
 
-    def _rename(self, root: int, source: int, name: str, folder: str, wanted: str, mark: str) -> str:
+    def _rename(self, root: int, source: int, name: str, folder: str, wanted: Iterable[str]) -> str:
         with self._folder_for(root, folder) as (target, there):
-            for candidate in naming.candidates(wanted, mark):
+            for candidate in wanted:
                 try:
                     files.rename_new(source, name, target, candidate)
                     return there
                 except FileExistsError:
                     continue
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), wanted)
+        raise FileExistsError(errno.EEXIST, "every name that was tried is taken", folder)
 
     @contextmanager
     def _folder_for(self, root: int, folder: str) -> Iterator[tuple[int, str]]:
@@ -181,6 +183,19 @@ class Folder:
             for folder in {above for one in folders for above in files.with_those_above(one)}:
                 with suppress(FileNotFoundError), opened_below(root, folder) as descriptor:
                     files.sync_folder(descriptor)
+
+
+def possible_names(path: str) -> Iterator[tuple[str, str, int]]:
+    """What a file may be called whose path a file system may not take: a folder, a name, and how many bytes a name may have.
+
+    As it came, without what other operating systems do not take, shorter and shorter, and last without its folders.
+    """
+    folder, name = split(path)
+    yield folder, name, naming.MOST_NAME_BYTES
+    plain, name = [naming.plain(part) for part in folder.split("/") if part], naming.plain(name)
+    for most_bytes in (naming.MOST_NAME_BYTES, *naming.SHORTER_NAME_BYTES):
+        yield "/".join(naming.shortened(part, most_bytes) for part in plain), name, most_bytes
+    yield "", name, naming.SHORTER_NAME_BYTES[-1]
 
 
 class DraftFile:

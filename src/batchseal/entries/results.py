@@ -1,7 +1,7 @@
 """What comes of the files of a batch once its operation has ended: signed files, texts about the others, the originals."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -50,7 +50,9 @@ class Publishing:
             kinds.setdefault(number, set()).add(kind)
         # Of two texts, one may have been noted and lost.
         are_noted = {number for number, some in kinds.items() if "result" in some or some.issuperset(TEXTS)}
-        left = await self._run(partial(self._batch.left, self._claimed))
+        left = [
+            n for n in await self._run(partial(self._batch.left, self._claimed)) if not self._claimed[n].is_given_back
+        ]
         settled = self._context.place.settled  # so many together: one note for all of them
         for at in range(0, len(left), settled):
             part = left[at : at + settled]
@@ -88,15 +90,17 @@ class Publishing:
         rows = list(signed.values())
         numbers = {row.ordinal: number for number, row in signed.items()}
         causes: dict[int, str] = {}
-        release = await service.admit_delivery(caller, operation, rows)
+        reserved = Reserved(partial(service.admit_delivery, caller, operation, rows), self._context.answer_seconds)
+        await reserved.extend()
         writing = set[asyncio.Task[None]]()
         try:
             async for delivered in service.deliver(operation, rows, encoding="raw"):
+                await reserved.extend()
                 number = numbers[delivered.row.ordinal]
                 if delivered.row.status is not DocumentStatus.SIGNED:
                     causes[number] = delivered.row.cause or "the signed document cannot be read"
                 elif delivered.stream is not None:
-                    await self._write_stream(number, delivered)
+                    await self._write_stream(number, delivered, reserved)
                 else:
                     writing.add(asyncio.create_task(self._write_small(number, delivered)))
                     if len(writing) >= WRITTEN_AT_ONCE:
@@ -107,7 +111,7 @@ class Publishing:
             for task in writing:
                 task.cancel()
             await asyncio.gather(*writing, return_exceptions=True)
-            release()
+            reserved.release()
         return causes
 
     def _result_path(self, number: int, delivered: Delivered) -> str:
@@ -124,7 +128,7 @@ class Publishing:
 
         await self._run(write)
 
-    async def _write_stream(self, number: int, delivered: Delivered) -> None:
+    async def _write_stream(self, number: int, delivered: Delivered, reserved: "Reserved") -> None:
         """A large document: its pieces are written as they are read."""
         writing = self._publisher.draft(number, "result", "output", self._result_path(number, delivered))
         draft = await self._run(writing.__enter__)
@@ -134,6 +138,7 @@ class Publishing:
                 pending.append(piece)
                 size += len(piece)
                 if size >= PIECE_BYTES:
+                    await reserved.extend()
                     await self._run(partial(draft.write, pending))
                     pending, size = [], 0
             await self._run(partial(draft.write, pending))
@@ -177,6 +182,35 @@ class Publishing:
             lines.append(f"Operation: {operation.id} ({operation.external_reference})")
         lines.append(f"Time: {datetime.now(UTC).isoformat(timespec='seconds')}")
         return ("\n".join(lines) + "\n").encode("utf-8", "replace")
+
+
+class Reserved:
+    """What is reserved for a delivery. If that does not go on for `seconds`, others may have it, and it is reserved once more.
+
+    A thread that hangs in an output folder goes on holding its few documents.
+    """
+
+    def __init__(self, admit: Callable[[], Awaitable[Callable[[], None]]], seconds: float) -> None:
+        self._admit = admit
+        self._seconds = seconds
+        self._release: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def extend(self) -> None:
+        """The delivery begins, or goes on. Raises NoRoom."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._release is None:
+            self._release = await self._admit()
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, self.release)
+
+    def release(self) -> None:
+        """May be called twice."""
+        if self._timer is not None:
+            self._timer.cancel()
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
 
 async def first_of(tasks: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

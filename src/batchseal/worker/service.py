@@ -357,9 +357,16 @@ class Service:
 
     @property
     def largest_document_bytes(self) -> int:
-        """The largest document that can be taken in, by the limits and by the memory."""
-        fits = self._admission.most_memory_bytes - self._admission.upload_bytes
-        return min(self._limits.max_document_bytes, max(fits, self._admission.budgets.window_bytes))
+        """The largest document that can be taken in, by the limits, the memory and the temporary space."""
+        fits = max(
+            self._admission.most_memory_bytes - self._admission.upload_bytes, self._admission.budgets.window_bytes
+        )
+        return min(self._limits.max_document_bytes, fits, self.largest_batch_bytes)
+
+    @property
+    def largest_batch_bytes(self) -> int:
+        """What the documents of an operation can have together, by the temporary space."""
+        return self._admission.most_documents_bytes
 
     def tell_numbers(self, of: str, numbers: dict[str, float]) -> None:
         """Tells the signer process numbers for the metrics. Does nothing while it is away."""

@@ -7,14 +7,15 @@ worked on all the same, but gives up what another list names too. All methods bl
 
 import json
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from batchseal.entries.buckets.prefix import AtOnce, ObjectSource, Prefix
-from batchseal.entries.claims import LIST, NOTES, PRIVATE, REFERENCE, Claimed
+from batchseal.entries.claims import GIVEN_BACK, LIST, NOTES, PRIVATE, REFERENCE, Claimed
 from batchseal.entries.files import Seen
-from batchseal.entries.looks import DONE, Ready
+from batchseal.entries.looks import Ready
 from batchseal.errors import FileChanged
 from batchseal.operation import ContentType
 from batchseal.system.crash_sites import crash_site
@@ -113,7 +114,7 @@ class BucketBatch:
             return None
         self.has_list = True
         table = json.loads(content)
-        self._claims.listed(self.id, {path: etag for path, *_, etag in table})
+        self._claims.listed(self.id, etags_of(table))
         return [
             Claimed(path, size, modified_ns, ContentType(type_), refusal)
             for path, size, modified_ns, type_, refusal, _ in table
@@ -126,10 +127,18 @@ class BucketBatch:
         ]
         self.input.put(f"{self.place}/{LIST}", json.dumps(table).encode("ascii"))
         self.has_list = True
-        pending = self._claims.listed(self.id, {path: etag for path, *_, etag in table})
+        pending = self._claims.listed(self.id, etags_of(table))
         crash_site("files-listed")
-        announced = [f"{path}{DONE}" for path, one in pending.items() if one.is_announced]
-        self.input.delete(announced)
+        self._remove_announcements([one.announcement for one in pending.values() if one.announcement is not None])
+
+    def _remove_announcements(self, announcements: Sequence[Seen]) -> None:
+        """One that was stored anew is for the next object of this name, and stays."""
+        found = self._at_once.map(lambda one: self.input.look_at(one.path), announcements)
+        pairs = zip(found, announcements, strict=True)
+        # Only a list has fractions of a second.
+        self.input.delete(
+            [now.key for now, one in pairs if now and now.stored_at.timestamp() < one.change_ns / 1e9 + 1]
+        )
 
     # --- the files ----------------------------------------------------------------------------------------------------
 
@@ -185,3 +194,8 @@ class BucketBatch:
         self.input.delete(notes)
         self.input.delete([f"{self.place}/{LIST}"])
         self._claims.forget(self.id)
+
+
+def etags_of(table: Iterable[Sequence[Any]]) -> dict[str, str]:
+    """The ETags of the objects that a list claims, by their paths."""
+    return {path: etag for path, _, _, _, refusal, etag in table if refusal != GIVEN_BACK}

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -29,16 +29,25 @@ DELETED_AT_ONCE = 200
 
 
 class BucketPlace:
-    """`drafts` is a folder of this machine. `threshold` is how many files a batch takes."""
+    """`drafts` is a folder of this machine. `threshold` is how many files a batch takes, `most` how many a look does."""
 
     settled = SETTLED
 
-    def __init__(self, input: Objects, output: Objects, backup: Objects, drafts: Path, threshold: int) -> None:
+    def __init__(
+        self,
+        input: Objects,
+        output: Objects,
+        backup: Objects,
+        drafts: Path,
+        threshold: int,
+        *,
+        most: int = MOST_LOOKED_AT,
+    ) -> None:
         self._at_once = AtOnce()
         self.input, self.output, self.backup = (Prefix(one, self._at_once) for one in (input, output, backup))
         self.said = self.input.said
         self._drafts = drafts
-        self._most = max(MOST_LOOKED_AT, 2 * threshold)
+        self._most = max(most, 2 * threshold)
         self._claims = Claims()
         self._reserved = Reserved()
         self._published = PublishedObjects(self.input, self._at_once)
@@ -76,35 +85,42 @@ class BucketPlace:
         return looks.look(self._objects(looks), time.monotonic(), lambda file: self._judged.get(file), self._judge)
 
     def _objects(self, looks: Looks) -> Iterator[Seen]:
-        """Objects that no batch has, in pages, and not more than are worked on."""
+        """Objects that no batch has, and not more than are worked on."""
         taken = self._claims.taken()
-        for page in self.input.pages():
-            for one in page:
-                if (one.key, one.etag) in taken or self._is_left_alone(one, looks):
-                    continue
-                file = seen(one)
-                self._etags[file] = one.etag
-                yield file
-                if len(self._etags) >= self._most:
-                    return
+        free = (one for page in self.input.pages() for one in page if (one.key, one.etag) not in taken)
+        found = (one for one in free if not self._is_left_alone(one, looks))
+        # What is not announced is not ready, and would take the place of others.
+        for one in announced(found, self._most) if looks.needs_announcements else found:
+            file = seen(one)
+            self._etags[file] = one.etag
+            yield file
+            if len(self._etags) >= self._most:
+                return
 
     def _is_left_alone(self, one: Stored, looks: Looks) -> bool:
         """Empty objects are never ready, and consoles make one for each folder: they would take the place of others."""
-        if not one.size and not one.key.endswith(DONE):
+        if not one.size and not (looks.needs_announcements and one.key.endswith(DONE)):
             return True
         return any(part == PRIVATE or looks.is_ignored(part) for part in one.key.split("/"))
 
     def _judge(self, files: list[Seen]) -> None:
         """Reads several at the same time. What an object is does not change as long as its ETag is the same."""
         new = [file for file in files if self._judged.get(file) is None]
-        judged = dict(zip(new, self._at_once.map(self._judge_one, new), strict=True))
+        answers = self._at_once.map(self._judge_one, new)
+        refused = [one for one in answers if isinstance(one, OSError)]
+        if refused and len(refused) == len(new):
+            raise refused[0]
+        judged = {file: None if isinstance(one, OSError) else one for file, one in zip(new, answers, strict=True)}
         self._judged = {file: judged[file] if file in judged else self._judged[file] for file in files}
 
-    def _judge_one(self, file: Seen) -> Content | None:
+    def _judge_one(self, file: Seen) -> Content | OSError | None:
+        """An error may be of the store, or of this one object, which then is left alone."""
         try:
             return content.judge(ObjectSource(self.input, file), file.path.rpartition("/")[2])
         except FileNotFoundError:
             return None
+        except OSError as problem:
+            return problem
 
     def claim(self, ready: Sequence[Ready]) -> UUID:
         """In memory alone: the list makes it last."""
@@ -153,6 +169,23 @@ def seen(one: Stored) -> Seen:
     stored_ns = int(one.stored_at.timestamp() * 1e9)
     mark = int.from_bytes(hashlib.sha256(one.etag.encode()).digest()[:8])
     return Seen(one.key, one.size, stored_ns, stored_ns, mark)
+
+
+def announced(objects: Iterable[Stored], most: int) -> Iterator[Stored]:
+    """Of objects in the order of their keys, those that another one announces, each before that one.
+
+    A key comes before its announcement. Between them are only keys that begin with it, so hardly more than `most` are kept.
+    """
+    waiting = dict[str, Stored]()
+    for one in objects:
+        if one.key.endswith(DONE):
+            if (file := waiting.pop(one.key.removesuffix(DONE), None)) is not None:
+                yield file
+                yield one
+            continue
+        waiting[one.key] = one
+        if len(waiting) > most:
+            waiting = {key: file for key, file in waiting.items() if key + DONE > one.key}
 
 
 def prune(prefix: Prefix, before: float) -> int:
