@@ -246,6 +246,10 @@ class PayloadUnavailable(ApiError):
     code, status, vendor_status = "batchseal.payload_unavailable", 503, 503
 
 
+class PayloadsOfAnother(PayloadUnavailable):
+    """The payload store belongs to another database, so nothing may be stored there."""
+
+
 class NotDoneInTime(ApiError):
     """The operation takes longer than a synchronous request waits; the work goes on."""
 

@@ -83,6 +83,20 @@ async def connect_store(settings: Settings, payloads: Payloads | None = None, *,
     return await Store.connect(address_of(settings), instance=instance, everything=everything, shared=shared)
 
 
+async def keep_to_database(settings: Settings, payloads: Payloads) -> None:
+    """Has a payload store that instances share refuse to be used where it belongs to another database than ours."""
+    if payloads.place is None:
+        return
+    from batchseal.store.identity import DatabaseIdentity
+
+    # A worker sees the rows of a caller, and these are of nobody's.
+    store = await Store.connect(address_of(settings), instance=UUID(settings.instance), pool_size=1)
+    try:
+        payloads.place.keep_to((await DatabaseIdentity(store.database).state()).database)
+    finally:
+        await store.close()
+
+
 def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:
     """What the configuration says of the signatures of a client service. The higher of two levels holds."""
     service = services.get(client_service)

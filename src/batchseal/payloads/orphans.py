@@ -9,7 +9,8 @@ A marked payload stays where it is and can be read. All times are those of the s
 Nobody can ask another instance whether it is about to register what it has just stored, and a database that was restored knows
 nothing of what was stored since. So a sweep first looks whether it may trust its rows:
 
-1. The store's marker names this database. It is written once. An instance whose database is another one refuses to start.
+1. The store's marker names this database. It is written once. An instance whose database is another one refuses to start, and
+   takes no uploads where that turns out later (`marker.py`).
 2. The database is where it was at the sweep before: the same cluster (`system_identifier`), on the same timeline, which a restore
    to a point in time and the promotion of a standby change, and not at an earlier sweep, as after its files were put back.
 3. There are few orphans. What crashes leave is little; many mean that rows are missing.
@@ -29,6 +30,7 @@ import structlog
 
 from batchseal.errors import ConfigurationError, PayloadUnavailable
 from batchseal.payloads.interface import Live, Place
+from batchseal.payloads.marker import MARKER, Marker, read_marker
 from batchseal.store.identity import DatabaseState
 from batchseal.system.futures import in_pool
 
@@ -50,12 +52,6 @@ class OrphanPolicy:
         return max(self.most_payloads, payloads * self.most_percent / 100)
 
 
-class Marker(msgspec.Struct, frozen=True):
-    """The content of `database.json`."""
-
-    database: UUID
-
-
 class LastSweep(msgspec.Struct, frozen=True):
     """The content of `sweep.json`."""
 
@@ -64,7 +60,7 @@ class LastSweep(msgspec.Struct, frozen=True):
     sweeps: int
 
 
-MARKER, LAST_SWEEP = "database.json", "sweep.json"
+LAST_SWEEP = "sweep.json"
 DEFAULT_POLICY = OrphanPolicy()
 
 
@@ -102,11 +98,7 @@ def claim(place: Place, state: DatabaseState, *, anew: bool = False) -> None:
 
 def owner_of(place: Place) -> UUID | None:
     """The database whose payloads these are; None where there is no marker. Blocking; raises PayloadUnavailable."""
-    content = place.read(MARKER)
-    try:
-        return msgspec.json.decode(content, type=Marker).database if content is not None else None
-    except msgspec.MsgspecError:
-        raise PayloadUnavailable(f"{MARKER} of the payload store is not what was written there") from None
+    return read_marker(place.read(MARKER))
 
 
 def other_time(place: Place, state: DatabaseState) -> str:

@@ -42,24 +42,31 @@ class OrphanSweep:
     async def claim(self) -> None:
         """At the start: writes the marker. Raises ConfigurationError where the store belongs to another database.
 
-        A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker.
+        A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker, and
+        nothing is stored where it names another database (`payloads/marker.py`).
         """
         if (place := self._payloads.place) is None or self._is_claimed:
             return
         from batchseal.payloads.orphans import claim
 
+        state = await self._identity.state()
+        place.keep_to(state.database)
         try:
-            await in_pool(None, partial(claim, place, await self._identity.state()))
+            await in_pool(None, partial(claim, place, state))
             self._is_claimed = True
         except PayloadUnavailable as problem:
             log.warning("the payload store is away, and is looked at again in a minute", cause=problem.cause)
 
     async def claim_later(self) -> None:
-        """Once the store is there that was away at the start. Until then it has no marker, and takes nothing."""
+        """Once the store is there that was away at the start. Until then it has no marker of ours, and takes nothing."""
+        if self._is_claimed:
+            return
         try:
             await self.claim()
         except ConfigurationError as problem:
             self._note(problem.cause)
+        else:
+            self._note("")
 
     async def sweep_if_due(self) -> None:
         if time.monotonic() >= self._next:
