@@ -171,7 +171,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     stamp = upstream.stamp if stamps else None
-    rounds = rounds_of(settings, store, payloads, admission, pool, presence, sampling, stamp)
+    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp)
     webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import date
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +38,17 @@ Pending = Callable[[int], Awaitable[list[PendingEntry]]]
 log = structlog.get_logger("audit")
 
 
+class Whose(Enum):
+    """What pending entries are about."""
+
+    OWN = auto()
+    """Operations whose payload lies in the folder of this instance."""
+    SHARED = auto()
+    """Those whose payload lies in a store that several instances read. One of them chains these for all."""
+    NOTES = auto()
+    """No operation. One instance chains these for all."""
+
+
 class AuditWriter:
     """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks."""
 
@@ -45,26 +57,27 @@ class AuditWriter:
         self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
-        self._held = 0  # how many operations had an unreadable payload the last time
+        self._held = dict.fromkeys(Whose, 0)  # how many operations had an unreadable payload the last time
 
-    async def chain(self, *, shared: bool = False, notes: bool = True) -> int:
-        """Moves the pending entries into the chain, and returns how many.
-
-        With `shared`, those too that are about a payload store which several instances read: one of them chains these for all. So
-        it is with `notes`, which are about no operation.
+    async def chain(self, *whose: Whose) -> int:
+        """Moves the pending entries into the chain, and returns how many. Without an argument, those of this instance and notes.
 
         An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
         other operations do not wait for it.
         """
-        chained, held = 0, set[int]()
-        for others_too in (False, True) if shared else (False,):
-            chained += await self._chain(held, partial(self._trail.pending, shared=others_too))
-        if notes:
-            chained += await self._chain(held, self._trail.pending_notes)
-        if len(held) != self._held:
-            log.info("operations whose audit entries wait for their payloads", operations=len(held))
-            self._held = len(held)
+        chained = 0
+        for one in whose or (Whose.OWN, Whose.NOTES):
+            held = set[int]()
+            chained += await self._chain(held, self._pending(one))
+            if len(held) != self._held[one]:
+                log.info("operations whose audit entries wait for their payloads", operations=len(held))
+                self._held[one] = len(held)
         return chained
+
+    def _pending(self, whose: Whose) -> Pending:
+        if whose is Whose.NOTES:
+            return self._trail.pending_notes
+        return partial(self._trail.pending, shared=whose is Whose.SHARED)
 
     async def _chain(self, held: set[int], pending: Pending) -> int:
         chained = after = 0

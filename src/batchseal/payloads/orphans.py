@@ -19,6 +19,7 @@ Where one of these is not so, nothing changes until an operator has looked (`bat
 """
 
 from collections.abc import Callable, Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -162,15 +163,20 @@ class SweptDatabase(Protocol):
 class Orphans:
     """One for each instance; one instance at a time calls `sweep`.
 
-    `alarm` is given why a sweep was stopped, "" where it was not.
+    `alarm` is given why a sweep was stopped, "" where it was not. `pool` runs what blocks.
     """
 
     def __init__(
-        self, place: Place, policy: OrphanPolicy = DEFAULT_POLICY, alarm: Callable[[str], None] = lambda cause: None
+        self,
+        place: Place,
+        policy: OrphanPolicy = DEFAULT_POLICY,
+        alarm: Callable[[str], None] = lambda cause: None,
+        pool: Executor | None = None,
     ) -> None:
         self._place = place
         self._policy = policy
         self._alarm = alarm
+        self._pool = pool
 
     async def sweep(self, live: Live, database: SweptDatabase) -> list[UUID]:
         """Returns what was deleted. `live` gives the payloads that rows of any instance name; it is asked after the store.
@@ -179,7 +185,7 @@ class Orphans:
         there were, and be trusted. What the store does not do is left to the next sweep.
         """
         try:
-            if cause := await in_pool(None, partial(doubts, self._place, await database.state())):
+            if cause := await in_pool(self._pool, partial(doubts, self._place, await database.state())):
                 self._stop(cause)
                 return []
             return await self._sweep(live, await database.begin_sweep())
@@ -189,7 +195,7 @@ class Orphans:
 
     async def _sweep(self, live: Live, state: DatabaseState) -> list[UUID]:
         place, policy = self._place, self._policy
-        now, payloads, marks = await in_pool(None, lambda: (place.now(), place.payloads(), place.marks()))
+        now, payloads, marks = await in_pool(self._pool, lambda: (place.now(), place.payloads(), place.marks()))
         written = place.written_here()
         named = {record.id for record in await live()}
         orphans = {
@@ -205,14 +211,14 @@ class Orphans:
             for payload_id in orphans
             if (now - marks.get(payload_id, now)).total_seconds() >= policy.delete_seconds
         }
-        await in_pool(None, partial(place.mark, orphans - marks.keys()))
+        await in_pool(self._pool, partial(place.mark, orphans - marks.keys()))
         if due:
             # A row may have come meanwhile: a registration whose answer was lost, or a standby that caught up.
             due -= {record.id for record in await live()}
             for payload_id in sorted(due):
                 log.info("removing an orphaned payload", payload=str(payload_id), stored_at=str(payloads[payload_id]))
-            await in_pool(None, partial(place.remove, due))
-        unfinished = await in_pool(None, partial(self._end, marks.keys() - orphans, now, state))
+            await in_pool(self._pool, partial(place.remove, due))
+        unfinished = await in_pool(self._pool, partial(self._end, marks.keys() - orphans, now, state))
         self._alarm("")
         return [*sorted(due), *unfinished]
 

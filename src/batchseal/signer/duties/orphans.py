@@ -4,6 +4,7 @@
 """
 
 import time
+from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,13 @@ log = structlog.get_logger("orphans")
 class OrphanSweep:
     """Does nothing, and loads nothing, where the payload store is one of this instance alone."""
 
-    def __init__(self, database: Database, payloads: Payloads, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, payloads: Payloads, settings: Settings, pool: Executor | None = None
+    ) -> None:
         self._identity = DatabaseIdentity(database)
         self._payloads = payloads
         self._settings = settings
+        self._pool = pool
         self._orphans: Orphans | None = None
         self._next = time.monotonic() + EVERY_SECONDS
         self._stopped = ""  # why the last sweep was stopped
@@ -52,7 +56,7 @@ class OrphanSweep:
         state = await self._identity.state()
         place.keep_to(state.database)
         try:
-            await in_pool(None, partial(claim, place, state))
+            await in_pool(self._pool, partial(claim, place, state))
             self._is_claimed = True
         except PayloadUnavailable as problem:
             log.warning("the payload store is away, and is looked at again in a minute", cause=problem.cause)
@@ -86,7 +90,7 @@ class OrphanSweep:
                 aside_seconds=self._settings.payload_orphan_hours * HOUR,
                 delete_seconds=self._settings.payload_aside_days * DAY,
             )
-            self._orphans = Orphans(self._payloads.place, policy, self._note)
+            self._orphans = Orphans(self._payloads.place, policy, self._note, self._pool)
         return self._orphans
 
     def _note(self, stopped: str) -> None:
@@ -103,7 +107,7 @@ class OrphanSweep:
         from batchseal.payloads.orphans import other_time
 
         try:
-            cause = await in_pool(None, partial(other_time, place, await self._identity.state()))
+            cause = await in_pool(self._pool, partial(other_time, place, await self._identity.state()))
         except PayloadUnavailable as problem:
             return problem.cause
         if cause and cause != self._kept:
