@@ -33,6 +33,10 @@ class DatabaseUnavailable(BatchsealError):
     """The database cannot be reached."""
 
 
+class OfLaterRelease(BatchsealError):
+    """Only a later release can read this."""
+
+
 class DocumentUnsuitable(BatchsealError):
     """The document does not allow the signature that is wanted."""
 

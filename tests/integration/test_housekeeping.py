@@ -14,9 +14,10 @@ import pytest
 
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest, make_link
+from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Prepared, Refusal
-from batchseal.errors import ReferenceTaken
+from batchseal.errors import OfLaterRelease, ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.payloads import records
 from batchseal.payloads.local import LocalPayloads
@@ -326,6 +327,25 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
     ]
     assert last[0].digest == chained_events[other.id, Event.FINISHED].digest == documents_digest([b"document digest"])
     assert last[0].credential == b"fingerprint"
+
+
+async def test_an_entry_of_an_event_that_only_a_later_release_knows_waits(
+    house: House, sees_all_rows: asyncpg.Connection
+) -> None:
+    """While a rolling upgrade lasts, an instance of the later release writes such entries, and chains them."""
+    later, other = [await house.operation(name) for name in ("later", "other")]
+    await sees_all_rows.execute("UPDATE audit_pending SET event = 99 WHERE operation_id = $1 AND event = 1", later.id)
+    assert await house.writer.chain() == 2
+    assert await house.writer.chain() == 0
+    entries = [entry async for entry in house.trail.read()]
+    assert [(e.operation_id, e.event) for e in entries] == [(other.id, Event.REGISTERED), (other.id, Event.FINISHED)]
+    assert [(e.operation_id, e.event) for e in await house.trail.pending()] == [(later.id, 99), (later.id, 2)]
+    # Of the chain that has one, this release cannot say whether it is intact. It says so, and calls nothing broken.
+    (entry, *_) = await house.trail.pending()
+    await house.trail.chain([(entry, b"", b"")], lambda link, entry: bytes(32))
+    with pytest.raises(OfLaterRelease):
+        await DailyVerification(house.trail).go_on_if_due()
+    assert await house.trail.verified() is None
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:

@@ -8,12 +8,17 @@ from typing import Any
 
 import msgspec
 
+from batchseal.errors import OfLaterRelease
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import NO_LINK
 
 
 class Event(IntEnum):
-    """What an entry is about. The numbers are stored, so they must never change."""
+    """What an entry is about. The numbers are stored, so they must never change.
+
+    While a rolling upgrade lasts, entries of an event that only one of the two releases knows are chained by that one
+    (`writer.py`).
+    """
 
     REGISTERED = 1  # its digest is computed from the documents as they arrived
     FINISHED = 2  # its digest is computed from the documents that were signed
@@ -29,10 +34,18 @@ class Event(IntEnum):
     RESUMED = 12  # an operator let it be signed, which was held after a restore
 
 
+def name_of(event: int) -> str:
+    """Raises OfLaterRelease where only a later release, which runs beside this one, knows the event."""
+    try:
+        return Event(event).name
+    except ValueError:
+        raise OfLaterRelease(f"the audit trail has an event that only a later release knows: {event}") from None
+
+
 def content(entry: AuditEntry) -> list[Any]:
     """Everything in an entry except its link, in the order in which it is digested.
 
-    Stored links depend on it: never change it. Only what a person did has the last three.
+    Stored links depend on it: never change it. Only what a person did has the last three. Raises OfLaterRelease.
     """
     acted = [entry.actor, entry.origin, entry.detail] if entry.actor or entry.origin or entry.detail else []
     return [
@@ -42,7 +55,7 @@ def content(entry: AuditEntry) -> list[Any]:
         entry.month.isoformat(),
         entry.signed,
         entry.failed,
-        Event(entry.event).name,
+        name_of(entry.event),
         entry.client_service,
         entry.digest.hex(),
         entry.credential.hex(),

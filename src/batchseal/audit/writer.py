@@ -16,9 +16,9 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from batchseal.audit.chain import Event, as_line, documents_digest, make_link
+from batchseal.audit.chain import Event, as_line, documents_digest, make_link, name_of
 from batchseal.audit.tokens import stamp_fields
-from batchseal.errors import PayloadDamaged, PayloadUnavailable
+from batchseal.errors import OfLaterRelease, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
@@ -57,20 +57,21 @@ class AuditWriter:
         self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
-        self._held = dict.fromkeys(Whose, 0)  # how many operations had an unreadable payload the last time
+        self._held = dict.fromkeys(Whose, 0)  # how many operations had an entry that could not be chained
 
     async def chain(self, *whose: Whose) -> int:
         """Moves the pending entries into the chain, and returns how many. Without an argument, those of this instance and notes.
 
-        An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
-        other operations do not wait for it.
+        An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. So it is with
+        one of an event that only a later release knows: an instance of that release chains it. Entries of other operations do not
+        wait for it.
         """
         chained = 0
         for one in whose or (Whose.OWN, Whose.NOTES):
             held = set[int]()
             chained += await self._chain(held, self._pending(one))
             if len(held) != self._held[one]:
-                log.info("operations whose audit entries wait for their payloads", operations=len(held))
+                log.info("operations whose audit entries wait, for a payload or a later release", operations=len(held))
                 self._held[one] = len(held)
         return chained
 
@@ -90,22 +91,23 @@ class AuditWriter:
         return chained
 
     def _known_facts(self, entries: Sequence[PendingEntry], held: set[int]) -> list[Facts]:
-        """The entries that can be chained now. Adds to `held` the operations whose payload cannot be read. Blocks."""
+        """The entries that can be chained now. Adds to `held` the operations of the others. Blocks."""
         facts = []
         for entry in entries:
             if entry.operation_id in held:
                 continue
             try:
                 facts.append(self._facts(entry))
-            except PayloadUnavailable:
+            except (PayloadUnavailable, OfLaterRelease):
                 held.add(entry.operation_id)
         return facts
 
     def _facts(self, entry: PendingEntry) -> Facts:
         """What the chain keeps of an entry. If documents were signed, their payload says which and with which credential.
 
-        Raises PayloadUnavailable if that payload cannot be read just now.
+        Raises PayloadUnavailable if that payload cannot be read just now, OfLaterRelease.
         """
+        name_of(entry.event)
         if entry.event != Event.FINISHED or not entry.signed:
             return entry, entry.digest, b""
         with suppress(PayloadDamaged):

@@ -1,7 +1,7 @@
 """The marker of a place that instances share: whose payloads lie there.
 
-It is written once, by the first instance of a database (`orphans.claim`). Whoever stores or misses a payload looks at it: a volume
-that is not mounted has none, and another volume, or a prefix that was given away, has that of another database.
+It is written once, by the first instance of a database (`orphans.claim`). Whoever stores or misses a payload looks at it: a
+volume that is not mounted has none, and another volume, or a prefix that was given away, has that of another database.
 """
 
 from uuid import UUID
@@ -30,9 +30,9 @@ def read_marker(content: bytes | None) -> UUID | None:
 
 
 def require_marker(content: bytes | None, database: UUID | None) -> None:
-    """Raises PayloadUnavailable where there is no marker, PayloadsOfAnother where it does not name `database` (None: any will do).
+    """Raises PayloadUnavailable where there is no marker, PayloadsOfAnother where it does not name `database`.
 
-    Callers over HTTP may read the cause, so it names neither the place nor a database.
+    With None, any marker will do. Callers over HTTP may read the cause, so it names neither the place nor a database.
     """
     found = read_marker(content)
     if found is None:
