@@ -10,8 +10,10 @@ from batchseal.store.queries import QUERIES
 from batchseal.store.rows import PayloadColumns, Statistics, payload_columns
 from batchseal.system.crash_sites import crash_site
 
-# The key of the advisory lock that who makes a backup holds. It may be any fixed number.
-BACKUP_LOCK = 0x6261_7463_6873_6504
+# The keys of the advisory locks that are held while a backup is made, and while payloads are marked as purged. They may be any
+# fixed numbers. Whoever marks takes the second lock before looking at the first one, and whoever makes a backup waits for the
+# second one after taking the first. So of two that begin at once, one sees the other.
+BACKUP_LOCK, MARKING_LOCK = 0x6261_7463_6873_6504, 0x6261_7463_6873_6505
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +124,10 @@ class Upkeep:
         its snapshot knows that they are purged.
         """
         async with self._database.transaction() as connection:
-            if unless_backed_up and await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK):
-                return {}
+            if unless_backed_up:
+                await connection.execute(QUERIES["begin_marking"], MARKING_LOCK)
+                if await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK):
+                    return {}
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}
