@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from harness.waiting import eventually
 
-from batchseal.errors import PayloadUnavailable
+from batchseal.errors import DatabaseUnavailable, PayloadUnavailable
+from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.store.upkeep import Clock
 from batchseal.system.futures import in_pool
@@ -183,3 +184,24 @@ async def test_references_are_freed_once_a_day() -> None:
     await rounds.round()
     await rounds.round()
     assert (noted.calls.count("remove_old_texts"), noted.calls.count("free_references")) == (2, 1)
+
+
+async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> None:
+    class Away(Noted):
+        tries = 0
+
+        async def free_references(self, seconds: float) -> int:
+            self.tries += 1
+            if self.tries == 1:
+                raise DatabaseUnavailable
+            return 1
+
+    away: Any = Away()
+    at_once, patient = Expiry(away, again_seconds=0), Expiry(away)
+    for expiry in (at_once, patient):
+        away.tries = 0
+        with pytest.raises(DatabaseUnavailable):
+            await expiry.free_references(1)
+        await expiry.free_references(1)
+        await expiry.free_references(1)
+        assert away.tries == (2 if expiry is at_once else 1)
