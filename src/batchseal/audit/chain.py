@@ -105,7 +105,8 @@ def of_line(line: bytes) -> AuditEntry:
 
 
 class Verifier:
-    """Takes the entries of a chain one after the other. `problems` says where the chain is broken.
+    """Takes the entries of a chain one after the other. `problems` says where the chain is broken, and `acknowledged` where it is
+    up to the entry `accepted`.
 
     `position` and `link` are those of the last entry before the first one that it takes. `seen` is told of each entry, and
     `stamped` of each line of an export that holds a time stamp; it returns False for a line that holds none.
@@ -123,8 +124,11 @@ class Verifier:
         self._stamped = stamped
         self.position = position
         self.link = link
+        self.began_after = position
         self.entries = 0
         self.problems: list[str] = []
+        self.accepted = 0
+        self.acknowledged: list[str] = []
         self._known: tuple[int, bytes] | None = None
 
     def comparing(self, position: int, link: bytes) -> "Verifier":
@@ -134,10 +138,11 @@ class Verifier:
 
     def take(self, entry: AuditEntry) -> None:
         """Checks the next entry."""
+        problems = self.problems if entry.position > self.accepted else self.acknowledged
         if entry.position != self.position + 1:
-            self.problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
+            problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
         if make_link(self.link, entry) != entry.link:
-            self.problems.append(f"entry {entry.position} or the one before it was changed")
+            problems.append(f"entry {entry.position} or the one before it was changed")
         if self._known is not None and self._known[0] == entry.position and self._known[1] != entry.link:
             self.problems.append(f"entry {entry.position} had another link when the chain was last verified")
         self.position, self.link = entry.position, entry.link

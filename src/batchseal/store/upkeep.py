@@ -31,7 +31,7 @@ class Clock:
 class Waiting:
     """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained.
 
-    `verified_at`: when the chain was last found intact, in Unix time; 0: never.
+    `verified_at`: when the chain was last found intact, in Unix time; 0: never. `is_broken`: it was found broken since then.
     """
 
     documents: int
@@ -39,6 +39,7 @@ class Waiting:
     held: int
     unchained: int
     verified_at: float
+    is_broken: bool
 
 
 class Upkeep:
@@ -107,7 +108,7 @@ class Upkeep:
         """What waits at this instance."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["waiting"], self._instance)
-        return Waiting(*(record[name] for name in ("documents", "oldest_seconds", "held", "unchained", "verified_at")))
+        return Waiting(**record)
 
     async def is_being_backed_up(self) -> bool:
         """Whether somebody makes a backup of the database and the payloads just now (`store/backups.py`)."""
