@@ -33,10 +33,6 @@ class DatabaseUnavailable(BatchsealError):
     """The database cannot be reached."""
 
 
-class OfLaterRelease(BatchsealError):
-    """Only a later release can read this."""
-
-
 class DocumentUnsuitable(BatchsealError):
     """The document does not allow the signature that is wanted."""
 
@@ -260,15 +256,14 @@ class NotDoneInTime(ApiError):
     code, status, vendor_status = "batchseal.not_done_in_time", 503, 503
 
 
-# --- what the signing service did --------------------------------------------------------------------------------
+# --- what the signing service did, and those of validation material ----------------------------------------------
 
 
 class UpstreamError(BatchsealError):
     """The signing service did not do what it was asked."""
 
-    # The signError of a document that fails for this reason, and whether another try can help.
-    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
-    try_again: ClassVar[bool] = False
+    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR  # that of a document that fails for this reason
+    try_again: ClassVar[bool] = False  # Whether another try can help.
     waits_for_operator: ClassVar[bool] = False  # Whether only an operator can mend it. Then nobody's patience ends.
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
@@ -382,9 +377,6 @@ class TimestampFailed(UpstreamError):
 
     sign_error = SignError.TIMESTAMP_SIGN_ERROR
     try_again = True
-
-
-# --- validation material --------------------------------------------------------------------------------------------
 
 
 class MaterialUnavailable(UpstreamError):

@@ -14,10 +14,9 @@ import pytest
 
 from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest, make_link
-from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Prepared, Refusal
-from batchseal.errors import OfLaterRelease, ReferenceTaken
+from batchseal.errors import ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.payloads import records
 from batchseal.payloads.local import LocalPayloads
@@ -28,7 +27,6 @@ from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
-from batchseal.store import trail as trails
 from batchseal.store.erasure import Erasure, Named
 from batchseal.store.rows import OperationEnd
 from batchseal.store.trail import AuditTrail
@@ -124,6 +122,7 @@ async def test_payloads_go_when_their_time_has_come(house: House) -> None:
         await house.operation("not fetched yet", days_ago=6.9),
         await house.unfinished("unfinished"),
     ]
+    await house.writer.chain()
     await house.rounds.round()
     assert house.stored() == {str(row.payload_id) for row in kept}
     for row in gone:
@@ -148,16 +147,16 @@ async def test_that_a_failed_one_was_fetched_counts_no_more_once_it_was_handed_i
 
 
 async def test_for_want_of_space_fetched_ones_go_oldest_first(house: House) -> None:
-    oldest = await house.operation("1", fetched_days_ago=0.3)
-    older = await house.operation("2", fetched_days_ago=0.2)
+    await house.operation("1", fetched_days_ago=0.3)
+    await house.operation("2", fetched_days_ago=0.2)
     others = [
         await house.operation("3", fetched_days_ago=0.1),
         await house.operation("4"),
         await house.unfinished("5"),
     ]
+    await house.writer.chain()
     assert await house.purging.make_room(5000) == 8192
     assert house.stored() == {str(row.payload_id) for row in others}
-    assert {str(oldest.payload_id), str(older.payload_id)} & house.stored() == set()
     await house.purging.make_room(1 << 40)
     assert house.stored() == {str(row.payload_id) for row in others[1:]}
 
@@ -303,7 +302,7 @@ async def test_events_are_chained_in_order(house: House) -> None:
 
 async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the later ones of its operation, but nobody else's, however many wait."""
-    monkeypatch.setattr(trails, "ENTRIES_AT_ONCE", 2)
+    monkeypatch.setattr("batchseal.store.trail.ENTRIES_AT_ONCE", 2)
     away, gone, other = [await house.operation(name) for name in ("away", "gone", "other")]
     await house.store.mark_fetched("A", [away.id, other.id])
     (house.folder / f"{gone.payload_id}.spill").unlink()
@@ -327,25 +326,6 @@ async def test_an_entry_whose_payload_cannot_be_read_waits(house: House, monkeyp
     ]
     assert last[0].digest == chained_events[other.id, Event.FINISHED].digest == documents_digest([b"document digest"])
     assert last[0].credential == b"fingerprint"
-
-
-async def test_an_entry_of_an_event_that_only_a_later_release_knows_waits(
-    house: House, sees_all_rows: asyncpg.Connection
-) -> None:
-    """While a rolling upgrade lasts, an instance of the later release writes such entries, and chains them."""
-    later, other = [await house.operation(name) for name in ("later", "other")]
-    await sees_all_rows.execute("UPDATE audit_pending SET event = 99 WHERE operation_id = $1 AND event = 1", later.id)
-    assert await house.writer.chain() == 2
-    assert await house.writer.chain() == 0
-    entries = [entry async for entry in house.trail.read()]
-    assert [(e.operation_id, e.event) for e in entries] == [(other.id, Event.REGISTERED), (other.id, Event.FINISHED)]
-    assert [(e.operation_id, e.event) for e in await house.trail.pending()] == [(later.id, 99), (later.id, 2)]
-    # Of the chain that has one, this release cannot say whether it is intact. It says so, and calls nothing broken.
-    (entry, *_) = await house.trail.pending()
-    await house.trail.chain([(entry, b"", b"")], lambda link, entry: bytes(32))
-    with pytest.raises(OfLaterRelease):
-        await DailyVerification(house.trail).go_on_if_due()
-    assert await house.trail.verified() is None
 
 
 async def test_instances_that_chain_side_by_side_make_one_chain(house: House, connect_store: Connect) -> None:
@@ -386,7 +366,7 @@ async def test_a_month_is_exported_and_anchored_before_it_goes(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In parts: a month may have more entries than fit into the memory."""
-    monkeypatch.setattr(trails, "EXPORTED_AT_ONCE", 4)
+    monkeypatch.setattr("batchseal.store.trail.EXPORTED_AT_ONCE", 4)
     for n in range(3):
         await house.operation(str(n))
     await house.writer.chain()

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from batchseal.errors import OfLaterRelease
+from batchseal.errors import ConfigurationError
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import NO_LINK
 
@@ -35,17 +35,17 @@ class Event(IntEnum):
 
 
 def name_of(event: int) -> str:
-    """Raises OfLaterRelease where only a later release, which runs beside this one, knows the event."""
+    """Raises ConfigurationError where only a later release, which runs beside this one, knows the event."""
     try:
         return Event(event).name
     except ValueError:
-        raise OfLaterRelease(f"the audit trail has an event that only a later release knows: {event}") from None
+        raise ConfigurationError(f"the audit trail has an event that only a later release knows: {event}") from None
 
 
 def content(entry: AuditEntry) -> list[Any]:
     """Everything in an entry except its link, in the order in which it is digested.
 
-    Stored links depend on it: never change it. Only what a person did has the last three. Raises OfLaterRelease.
+    Stored links depend on it: never change it. Only what a person did has the last three. Raises ConfigurationError.
     """
     acted = [entry.actor, entry.origin, entry.detail] if entry.actor or entry.origin or entry.detail else []
     return [

@@ -18,7 +18,7 @@ import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link, name_of
 from batchseal.audit.tokens import stamp_fields
-from batchseal.errors import OfLaterRelease, PayloadDamaged, PayloadUnavailable
+from batchseal.errors import ConfigurationError, NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.operation import OperationReader, records_of
@@ -98,14 +98,14 @@ class AuditWriter:
                 continue
             try:
                 facts.append(self._facts(entry))
-            except (PayloadUnavailable, OfLaterRelease):
+            except (PayloadUnavailable, NoRoom, ConfigurationError):
                 held.add(entry.operation_id)
         return facts
 
     def _facts(self, entry: PendingEntry) -> Facts:
         """What the chain keeps of an entry. If documents were signed, their payload says which and with which credential.
 
-        Raises PayloadUnavailable if that payload cannot be read just now, OfLaterRelease.
+        Raises PayloadUnavailable or NoRoom if that payload cannot be read just now, ConfigurationError.
         """
         name_of(entry.event)
         if entry.event != Event.FINISHED or not entry.signed:

@@ -38,10 +38,12 @@ SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_s
 -- name: purgeable
 -- Finished operations whose payload lies in the folder of an instance and may be purged: $2 seconds after the complete result was
 -- fetched, or $3 seconds after the end, by the clock of the database. An evidence record that is still to be made keeps it, and one
--- that was made keeps it for as long as a result that was fetched then.
+-- that was made keeps it for as long as a result that was fetched then. The audit entry of the end, which is computed from the
+-- payload, keeps a fetched one; $3 holds whatever is in the way of the audit trail.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4)
-  AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND (fetched_at <= now() - $2 * interval '1 second' AND id NOT IN (SELECT operation_id FROM audit_pending WHERE event = 2)
+       OR finished_at <= now() - $3 * interval '1 second')
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
@@ -53,7 +55,8 @@ LIMIT 500;
 -- The same for a payload store ($1) that several instances read.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4)
-  AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND (fetched_at <= now() - $2 * interval '1 second' AND id NOT IN (SELECT operation_id FROM audit_pending WHERE event = 2)
+       OR finished_at <= now() - $3 * interval '1 second')
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
@@ -86,9 +89,11 @@ LIMIT 500;
 
 -- name: purgeable_for_room
 -- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
--- one needs room. An evidence record that is still to be made keeps it.
+-- one needs room. An evidence record that is still to be made keeps it, and so does the audit entry of the end, which is computed
+-- from it.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
