@@ -4,6 +4,7 @@ import asyncio
 import signal
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from batchseal.app.parts import (
     formats_of,
     native_pool,
 )
+from batchseal.errors import ConfigurationError
 from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
@@ -28,6 +30,7 @@ from batchseal.processes.link import LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings
 from batchseal.store.address import address_of
+from batchseal.store.instances import InstanceTable
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
@@ -75,6 +78,22 @@ async def migrate(settings: Settings, store: Store) -> str:
     if deleted:
         log.warning("deleted every operation, document row, external reference and audit entry, as asked")
     return " ".join(["ready", *(b64encode(key).decode() for key in keys)])
+
+
+async def require_store(settings: Settings, store: Store) -> None:
+    """Raises ConfigurationError where operations lie in a payload store that nobody uses any more, unless that is to be so."""
+    left = await InstanceTable(store.database, UUID(settings.instance)).left_behind(store.shared)
+    for one in left:
+        log.warning("operations lie in a payload store that no instance uses", **asdict(one))
+    if left and not settings.payload_store_changed:
+        told = " and ".join(
+            f"{one.operations} operations ({one.unfinished} unfinished) in {one.store!r}" for one in left
+        )
+        raise ConfigurationError(
+            f"--payload-store: the database has {told}, a payload store that neither this instance nor another one uses. Start"
+            " one with that store until they are signed, fetched and purged (at most --payload-days-unfetched), or start with"
+            " --payload-store-changed, which leaves them as they are"
+        )
 
 
 def signing(
@@ -152,6 +171,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"), at_work(ready):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
+        await require_store(settings, store)
         presence = await Presence.begin(settings, store, payloads.name)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)

@@ -88,11 +88,12 @@ ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
--- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
--- one needs room. An evidence record that is still to be made keeps it, and so does the audit entry of the end, which is computed
--- from it.
+-- Finished operations whose result was fetched and whose payload is still there, where this instance can delete it: in its folder, or
+-- in the payload store that it shares ($3). Those of client service $2 come first. For when that one needs room. An evidence record
+-- that is still to be made keeps the payload, and so does the audit entry of the end, which is computed from it.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
-WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
+WHERE instance = $1 AND (payload_store IS NULL OR payload_store = $3) AND NOT payload_purged AND status IN (2, 4)
+  AND fetched_at IS NOT NULL
   AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r

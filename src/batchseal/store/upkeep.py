@@ -101,7 +101,9 @@ class Upkeep:
         Of both, those that were fetched first come first. For when the client service needs room.
         """
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance, client_service)
+            records = await connection.fetch(
+                QUERIES["purgeable_for_room"], self._instance, client_service, self._shared
+            )
             return {record["id"]: payload_columns(record) for record in records}
 
     async def waiting(self) -> Waiting:
