@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from batchseal.document import Description
     from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
-    from batchseal.signer.preparation import Locate, Reserve
+    from batchseal.signer.preparation import Locate
+    from batchseal.signer.work import Reserve
 
 
 log = structlog.get_logger("app")

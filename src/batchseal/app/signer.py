@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from batchseal.formats.material import Materials
     from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.call_log import CallLog
-    from batchseal.signer.preparation import Reserve
     from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.signer.work import Reserve
     from batchseal.upstream.interface import Upstream
 
 
@@ -191,10 +191,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     stamp = upstream.stamp if stamps else None
-    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp)
+    memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
+    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp, memory)
     webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
     queue, recording, calls = signing(
         settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence, webhooks

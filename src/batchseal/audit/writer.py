@@ -6,7 +6,7 @@ It runs in the signer process.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
 from datetime import date
 from enum import Enum, auto
 from functools import partial
@@ -21,7 +21,7 @@ from batchseal.audit.tokens import stamp_fields
 from batchseal.errors import ConfigurationError, NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.payloads.operation import Memory, OperationReader, records_of
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, HeadStamp, PendingEntry
 from batchseal.system.crash_sites import crash_site
@@ -50,13 +50,18 @@ class Whose(Enum):
 
 
 class AuditWriter:
-    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks."""
+    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks, and `memory` books what
+    reading a payload takes.
+    """
 
-    def __init__(self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor) -> None:
+    def __init__(
+        self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor, memory: Memory = nullcontext
+    ) -> None:
         self._trail = trail
         self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
+        self._memory = memory
         self._held = dict.fromkeys(Whose, 0)  # how many operations had an entry that could not be chained
 
     async def chain(self, *whose: Whose) -> int:
@@ -113,7 +118,8 @@ class AuditWriter:
         with suppress(PayloadDamaged):
             reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:
-                return entry, *signed_facts(reader, entry.signed_ordinals)
+                with reader.booked(self._memory):
+                    return entry, *signed_facts(reader, entry.signed_ordinals)
             finally:
                 reader.close()
         return entry, b"", b""

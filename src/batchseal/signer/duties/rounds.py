@@ -7,6 +7,7 @@ store that they share. Each does the rest for itself: it counts what it has, and
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter, Whose
 from batchseal.errors import BatchsealError, DatabaseUnavailable
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import Memory
 from batchseal.processes.link import Handler
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.clock import judge, uptime
@@ -249,8 +251,12 @@ def rounds_of(
     presence: Presence,
     sampling: Sampling | None = None,
     stamp: Stamp | None = None,
+    memory: Memory = nullcontext,
 ) -> Rounds:
-    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured."""
+    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured.
+
+    `memory` books what reading a payload takes.
+    """
     ledger = admission.ledger
     # Threads of their own: one that a volume keeps for ever is not missed where documents are signed.
     pool = SharedPool(DUTY_THREADS, spare=0, name="duties")
@@ -264,7 +270,7 @@ def rounds_of(
         Counting(upkeep, payloads, ledger, pool, presence.others),
         Sweeping(store, payloads, instance, orphans),
         Purging(upkeep, payloads, ledger, pool, orphans.keeps),
-        AuditWriter(trail, payloads, settings.audit_path, pool),
+        AuditWriter(trail, payloads, settings.audit_path, pool, memory),
         Retention.of(settings),
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),
