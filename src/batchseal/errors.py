@@ -262,7 +262,7 @@ class NotDoneInTime(ApiError):
 class UpstreamError(BatchsealError):
     """The signing service did not do what it was asked."""
 
-    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR  # that of a document that fails for this reason
+    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR  # That of a document that fails so.
     try_again: ClassVar[bool] = False  # Whether another try can help.
     waits_for_operator: ClassVar[bool] = False  # Whether only an operator can mend it. Then nobody's patience ends.
 
