@@ -246,21 +246,24 @@ class PayloadUnavailable(ApiError):
     code, status, vendor_status = "batchseal.payload_unavailable", 503, 503
 
 
+class PayloadsOfAnother(PayloadUnavailable):
+    """The payload store belongs to another database, so nothing may be stored there."""
+
+
 class NotDoneInTime(ApiError):
     """The operation takes longer than a synchronous request waits; the work goes on."""
 
     code, status, vendor_status = "batchseal.not_done_in_time", 503, 503
 
 
-# --- what the signing service did --------------------------------------------------------------------------------
+# --- what the signing service did, and those of validation material ----------------------------------------------
 
 
 class UpstreamError(BatchsealError):
     """The signing service did not do what it was asked."""
 
-    # The signError of a document that fails for this reason, and whether another try can help.
-    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR
-    try_again: ClassVar[bool] = False
+    sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR  # That of a document that fails so.
+    try_again: ClassVar[bool] = False  # Whether another try can help.
     waits_for_operator: ClassVar[bool] = False  # Whether only an operator can mend it. Then nobody's patience ends.
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
@@ -374,9 +377,6 @@ class TimestampFailed(UpstreamError):
 
     sign_error = SignError.TIMESTAMP_SIGN_ERROR
     try_again = True
-
-
-# --- validation material --------------------------------------------------------------------------------------------
 
 
 class MaterialUnavailable(UpstreamError):

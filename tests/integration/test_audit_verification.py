@@ -139,6 +139,60 @@ async def test_a_chain_that_was_written_anew_is_noticed(house: House, database_u
     assert await house.verify() == "entry 5 had another link when the chain was last verified"
 
 
+@pytest.mark.parametrize("change", ["DELETE FROM audit", "DELETE FROM audit WHERE position > 3"])
+async def test_a_chain_that_was_cut_or_written_anew_stays_an_alarm_until_it_is_acknowledged(
+    house: House, database_url: str, change: str
+) -> None:
+    await house.enter(5)
+    assert await house.verify() == ""
+    await rewritten(database_url, change)
+    for count in (6, 1, 1):  # it grows beyond where it ended, and goes on
+        await house.enter(count)
+        assert await house.verify() == "entry 5 had another link when the chain was last verified"
+    assert (await house.upkeep.waiting()).is_broken
+    async with operators(database_url) as operator:
+        (alarm,) = await operator.alarms()
+        assert await operator.accept_chain(WHO) == alarm.values["problem"]
+        assert (await operator.alarms(), await operator.accept_chain(WHO)) == ([], "")
+        assert (
+            (await operator.audit()).rows[0].detail.startswith("acknowledged that the audit trail is broken: entry 5")
+        )
+    assert not (await house.upkeep.waiting()).is_broken
+    await house.enter(1)
+    assert await house.verify() == ""
+    await rewritten(database_url, "UPDATE audit SET signed = 99 WHERE position = (SELECT max(position) FROM audit)")
+    assert "was changed" in await house.verify(), "what breaks later is an alarm again"
+
+
+async def test_what_was_acknowledged_is_still_told_to_who_asks(house: House, database_url: str) -> None:
+    await house.enter(5)
+    await rewritten(database_url, "UPDATE audit SET signed = 99 WHERE position = 3")
+    assert "entry 3" in await house.verify()
+    async with operators(database_url) as operator:
+        await operator.accept_chain(WHO)
+    await house.enter(1)
+    assert await house.verify() == ""
+    verifier, problems = await checked(house.trail)
+    assert (problems, verifier.acknowledged) == ([], ["entry 3 or the one before it was changed"])
+
+
+async def test_what_was_broken_is_not_intact_since_it_was_exported(house: House, database_url: str) -> None:
+    """Nor does a verification of the newest entries alone end the alarm; one does that finds all of it as it was."""
+    await house.enter(5)
+    await rewritten(database_url, "UPDATE audit SET signed = 99 WHERE position = 3")
+    problem = await house.verify()
+    assert problem
+    assert await house.verify(most_entries=1) == problem
+    await rewritten(database_url, "UPDATE audit SET signed = 0 WHERE position = 3")
+    assert await house.verify() == ""
+    await rewritten(database_url, "UPDATE audit SET signed = 99 WHERE position = 3")
+    assert await house.verify() == problem
+    (*_, last) = [entry async for entry in house.trail.read()]
+    await house.trail.anchor(Anchor(last.month, 5, 5, last.link, "audit.jsonl"))
+    await house.enter(1)
+    assert await house.verify() == problem
+
+
 async def test_what_is_exported_meanwhile_is_left_to_the_export(house: House, database_url: str) -> None:
     """A verification that is under way goes on behind the export: the entries before it may be gone."""
     await house.enter(6)

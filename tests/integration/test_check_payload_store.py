@@ -1,6 +1,8 @@
 """What `batchseal check` says of a payload store that several instances share, and what `--fix` sets."""
 
 import asyncio
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -136,3 +138,22 @@ def test_the_place_of_an_object_store_is_that_of_its_instances(tmp_path: Path) -
     assert set(place.payloads()) == {record.id}
     place.remove({record.id})
     assert place.payloads() == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root could make something that is not the service's")
+def test_what_root_makes_in_a_shared_folder_is_the_services(database_url: str) -> None:
+    """Else the service, which has another account, could neither store payloads there nor write its marker."""
+    owner = 12_345
+    with tempfile.TemporaryDirectory(prefix="batchseal-check-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        volume, temp = folder / "volume", folder / "temp"
+        for path in (volume, temp):
+            path.mkdir(mode=0o700)
+        os.chown(volume, owner, owner)
+        where = settings(temp, f"shared:{volume}", database_url=database_url)
+        assert "belong together" in said(where, fix=True)
+        assert "belong together" in said(where)
+        made = list(volume.rglob("*"))
+        assert {"payloads", "aside", "database.json", "sweep.json"} <= {path.name for path in made}
+        assert {path.lstat().st_uid for path in made} == {owner} and os.geteuid() == 0

@@ -170,6 +170,7 @@ async def test_what_is_prepared_later_is_a_further_payload(
     assert (store.content(first), store.content(second)) == (content, second_content)
     # A purge takes both.
     await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE id = $1", row.id)
+    await house.audit.chain()
     await house.purging.purge_due(86_400, 7 * 86_400)
     assert store.ids() == others
 

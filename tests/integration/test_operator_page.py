@@ -49,6 +49,7 @@ ACTIONS = {
     "/webhooks/redeliver": (Right.ACT, {"id": "00000000-0000-0000-0000-000000000001"}),
     "/credentials/otp": (Right.ACT, {"service": "x"}),
     "/credentials/renew": (Right.ACT, {"service": "x", "otp": "1", "pin": "2"}),
+    "/audit/accept": (Right.AUDIT, {}),
     "/audit/verify": (Right.AUDIT, {}),
 }
 

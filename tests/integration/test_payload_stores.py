@@ -92,6 +92,7 @@ async def test_a_result_that_is_purged_while_it_is_read_is_not_told_as_failed(ho
     await house.finished(row.id)
     finished, rows = await house.parts.service.finished_operation(CALLER, operation_id=row.id)
     await house.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE id = $1", row.id)
+    await house.audit.chain()
     await house.purging.purge_due(86_400, 7 * 86_400)
     with pytest.raises(PayloadUnavailable):
         await anext(house.parts.service.deliver(finished, rows, encoding="raw"))
@@ -104,6 +105,7 @@ async def test_for_want_of_room_a_result_is_purged_only_where_that_makes_room(ho
     row = await house.submit("fetched", CONTENTS[:2])
     await house.finished(row.id)
     await house.owner.execute("UPDATE operations SET fetched_at = now() WHERE id = $1", row.id)
+    await house.audit.chain()
     await house.purging.make_room(1 << 40)
     makes_room = house.payloads.name != "s3"
     assert house.payloads.delete_makes_room == makes_room

@@ -15,7 +15,7 @@ from batchseal.errors import DatabaseUnavailable
 from batchseal.operation import ContentType, DocumentStatus, Mode, OperationStatus
 from batchseal.signer.lanes import MARGIN_SECONDS
 from batchseal.signer.pace import Pace
-from batchseal.signer.presence import Presence
+from batchseal.signer.presence import STUCK_SECONDS, Presence
 from batchseal.store import NewDocument, NewOperation, Store
 from batchseal.store.instances import LEASE_SECONDS, InstanceTable
 from batchseal.store.trail import AuditTrail
@@ -74,6 +74,30 @@ async def test_one_of_several_does_what_one_does_for_all(instance: Instance) -> 
         await other.presence.beat()
         assert (other.presence.does_upkeep, other.presence.does_payloads) == (True, True)
         assert other.presence.others() == 0
+
+
+async def test_a_duty_that_makes_no_progress_is_left_to_others(
+    instance: Instance, sees_all_rows: asyncpg.Connection
+) -> None:
+    """As where the volume of the payload store hangs at the instance that purges for all."""
+    async with instance() as one, instance() as other:
+        await one.presence.beat()
+        one.now += STUCK_SECONDS + 1
+        one.presence.comes_by(upkeep=True, payloads=False)
+        await one.presence.beat()
+        assert (one.presence.does_upkeep, one.presence.does_payloads) == (True, False)
+        # The lease that is not renewed runs out, and the other one has been there for long enough.
+        await sees_all_rows.execute("UPDATE instances SET in_contact_since = now() - interval '1 hour'")
+        await sees_all_rows.execute("UPDATE duties SET until = now() WHERE name LIKE 'payloads%'")
+        await other.presence.beat()
+        assert (other.presence.does_upkeep, other.presence.does_payloads) == (False, True)
+        # Nobody comes by any more: so much for the rest.
+        one.now += STUCK_SECONDS + 1
+        await one.presence.beat()
+        assert not one.presence.does_upkeep
+        one.presence.comes_by(upkeep=True, payloads=True)
+        await one.presence.beat()
+        assert (one.presence.does_upkeep, one.presence.does_payloads) == (True, False)
 
 
 async def test_an_instance_that_was_forgotten_begins_anew(

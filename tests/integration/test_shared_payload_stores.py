@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
+import msgspec
 import pytest
 from harness.object_stores import store_flags
 from harness.service import RunningService
@@ -17,6 +19,7 @@ from tests.adversity.drills.judge import judge_result
 from tests.support.object_stores import new_prefix, object_payloads, proxied
 from tests.support.service import batch, documents, finished, get, post
 
+from batchseal.payloads.marker import MARKER, Marker
 from batchseal.settings.payload_stores import ObjectAddress
 
 SECONDS = 60
@@ -88,6 +91,23 @@ def test_an_instance_of_another_database_does_not_start(folder: Path, store: Sto
         with pytest.raises(SystemExit) as refusal, RunningService(*store.flags, folder=folder / "other"):
             pass
         assert "belongs to the database" in str(refusal.value)
+
+
+def test_an_instance_takes_nothing_while_its_store_is_anothers(folder: Path) -> None:
+    """The volume of another database is mounted in the place of ours, and is taken away again."""
+    contents, marker = documents(1), folder / "volume" / MARKER
+    with several(folder, shared=False) as rig:
+        one = rig.start("one", shared_folder(folder / "volume"))
+        assert post(one, batch("before", contents))[0] == 200
+        ours = marker.read_bytes()
+        marker.write_bytes(msgspec.json.encode(Marker(uuid4())))
+        until(lambda: get(one, "/health/ready")[0] == 503, SECONDS)
+        assert b"belongs to another database" in get(one, "/health/ready")[2]
+        status, _, said = post(one, batch("refused", contents))
+        assert (status, b"belongs to another database" in said) == (503, True)
+        marker.write_bytes(ours)
+        until(lambda: get(one, "/health/ready")[0] == 200, SECONDS)
+        assert post(one, batch("after", contents))[0] == 200
 
 
 def test_a_store_that_is_away_costs_nothing_but_time(folder: Path) -> None:

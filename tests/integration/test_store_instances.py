@@ -7,9 +7,12 @@ import asyncpg
 import pytest
 from tests.integration.test_store_signatures import NOTE_COMMITS
 
+from batchseal.app.signer import require_store
+from batchseal.errors import ConfigurationError
 from batchseal.operation import ContentType, Mode, OperationStatus
+from batchseal.settings.load import Settings
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
-from batchseal.store.instances import LEASE_SECONDS, InstanceTable
+from batchseal.store.instances import LEASE_SECONDS, InstanceTable, LeftBehind
 from batchseal.store.turns import Turns
 from batchseal.store.upkeep import Upkeep
 
@@ -85,6 +88,45 @@ async def test_what_no_other_instance_can_sign_is_not_left_to_one(
     claimed = await store.claim(10, LEASE_SECONDS, left_to_others=["A"])
     assert [operation.row.id for operation in claimed] == [with_a_token.id, in_the_folder.id]
     assert [operation.row.id for operation in await store.claim(10, LEASE_SECONDS)] == [left.id]
+    await store.close()
+
+
+async def test_what_lies_in_a_store_of_before_is_neither_signed_nor_purged(
+    database_url: str, connect: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """The instance was given another payload store, where it would not find the payload, and would call it damaged."""
+    one = uuid4()
+    store = await connect(one)
+    moved, fetched = await register(store, one), await register(store, one)
+    await sees_all_rows.execute(
+        "UPDATE operations SET status = 2, documents_signed = documents_total, finished_at = now(), fetched_at = now(),"
+        " lease_holder = NULL, lease_until = NULL WHERE id = $1",
+        fetched.id,
+    )
+    await sees_all_rows.execute("DELETE FROM audit_pending")
+    await run_out(sees_all_rows)
+    for shared in (None, "s3"):
+        now = await Store.connect(database_url, instance=one, shared=shared)
+        assert await now.claim(10, LEASE_SECONDS) == []
+        assert await now.claim_one(moved.id, LEASE_SECONDS) is None
+        assert await Upkeep(now.database, one, shared).purgeable_for_room("A") == {}
+        table = InstanceTable(now.database, one)
+        await table.arrive("h:1", "1", shared or f"local:{one}")
+        assert await table.left_behind(shared) == [LeftBehind(SHARED, 2, 1)]
+        with pytest.raises(ConfigurationError, match="2 operations \\(1 unfinished\\) in "):
+            await require_store(Settings(instance=str(one)), now)
+        await require_store(Settings(instance=str(one), payload_store_changed=True), now)
+        await now.close()
+    # Another instance that has the store still looks after them, and so does this one once it has it again.
+    assert await InstanceTable(store.database, one).left_behind(SHARED) == []
+    other = uuid4()
+    await InstanceTable(store.database, other).arrive("h:2", "1", SHARED)
+    await InstanceTable(store.database, other).depart()
+    assert await InstanceTable(store.database, one).left_behind(None) != []
+    await InstanceTable(store.database, other).arrive("h:2", "1", SHARED)
+    assert await InstanceTable(store.database, one).left_behind(None) == []
+    assert [claimed.row.id for claimed in await store.claim(10, LEASE_SECONDS)] == [moved.id]
+    assert (await Upkeep(store.database, one, SHARED).purgeable_for_room("A")).keys() == {fetched.id}
     await store.close()
 
 

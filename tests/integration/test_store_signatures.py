@@ -336,6 +336,7 @@ async def test_a_partition_goes_with_the_last_payload_of_its_day(database: Datab
 
     await ended(*rows[0])
     await database.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE status = 2")
+    await database.owner.execute("DELETE FROM audit_pending")  # as where they have entered the chain
     await purging.purge_due(86_400, 7 * 86_400)
     await expiry.drop_signatures()
     assert await database.partitions() == {day}, "an operation of the day is not finished"
@@ -344,6 +345,7 @@ async def test_a_partition_goes_with_the_last_payload_of_its_day(database: Datab
     assert await database.partitions() == {day}, "an operation of the day has its payload"
     assert len(await database.kept(rows[1][0])) == 1000
     await database.owner.execute("UPDATE operations SET fetched_at = now() - interval '2 days' WHERE status = 2")
+    await database.owner.execute("DELETE FROM audit_pending")  # as where they have entered the chain
     await purging.purge_due(86_400, 7 * 86_400)
     assert payloads.stored == {}
     await expiry.drop_signatures()

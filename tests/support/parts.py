@@ -26,11 +26,11 @@ from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.call_log import CallLog
 from batchseal.signer.duties.sweeping import Sweeping
 from batchseal.signer.pace import DEFAULT_PACE, Pace
-from batchseal.signer.preparation import Reserve, unbounded
 from batchseal.signer.queue import SigningQueue
 from batchseal.signer.recording import Recording, RecordingPace
 from batchseal.signer.run import Signing
 from batchseal.signer.stamp_room import StampRoom
+from batchseal.signer.work import Reserve, unbounded
 from batchseal.store import Store
 from batchseal.store.evidence_records import EvidenceTable
 from batchseal.store.time_stamp_sizes import TimeStampSizes

@@ -1,13 +1,19 @@
 """Whose duty what is, where several instances share a database."""
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from harness.waiting import eventually
 
-from batchseal.errors import PayloadUnavailable
+from batchseal.errors import DatabaseUnavailable, PayloadUnavailable
+from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.rounds import Retention, Rounds
 from batchseal.store.upkeep import Clock
+from batchseal.system.futures import in_pool
 
 RETENTION = Retention(fetched=1, unfetched=2, documents=3, references=4, audit=5, texts=6)
 
@@ -38,6 +44,10 @@ class Noted:
 class Share:
     def __init__(self, *, upkeep: bool, payloads: bool) -> None:
         self.does_upkeep, self.does_payloads = upkeep, payloads
+        self.said: dict[str, bool] = {}
+
+    def comes_by(self, *, upkeep: bool, payloads: bool) -> None:
+        self.said = {"upkeep": upkeep, "payloads": payloads}
 
 
 COUNTED = ["count_stored", "count_rows_if_due", "purge_asked"]
@@ -91,6 +101,75 @@ async def test_while_the_payload_store_is_away_the_tables_are_looked_after_all_t
     assert away.calls == [*SHARED, *UPKEEP]
 
 
+class Hanging(Noted):
+    """The volume of the payload store hangs: what asks it does not return before `go`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.pool = ThreadPoolExecutor()
+
+    def __getattr__(self, name: str) -> Any:
+        noted = super().__getattr__(name)
+
+        async def call(*values: Any, **options: Any) -> Any:
+            found = await noted(*values, **options)
+            if name == "count_stored":
+                await in_pool(self.pool, self.go.wait)
+            return found
+
+        return call
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    hanging = Hanging()
+    yield hanging
+    hanging.go.set()
+    hanging.pool.shutdown()
+
+
+async def test_while_the_volume_hangs_the_tables_are_looked_after_and_the_payloads_left_to_others(
+    hanging: Hanging,
+) -> None:
+    parts: Any = hanging
+    share = Share(upkeep=True, payloads=True)
+    rounds = Rounds(parts, parts, parts, parts, parts, RETENTION, shared=share, patience_seconds=0.05)
+    await rounds.look()
+    assert share.said == {"upkeep": True, "payloads": True}
+    hanging.calls.clear()
+    await rounds.round()
+    assert hanging.calls == [*SHARED, *UPKEEP]
+    await rounds.look()
+    assert share.said == {"upkeep": True, "payloads": False}
+    # One thread waits for the volume, however many rounds pass.
+    hanging.calls.clear()
+    await rounds.round()
+    assert "count_stored" not in hanging.calls
+    hanging.go.set()
+
+    async def goes_on() -> bool:
+        await rounds.look()
+        return share.said["payloads"]
+
+    await eventually(goes_on)
+    await rounds.round()
+    assert "count_stored" in hanging.calls
+
+
+class Failing(Noted):
+    """A duty has a fault."""
+
+    async def count_stored(self) -> None:
+        raise RuntimeError("a fault")
+
+
+async def test_a_duty_that_fails_keeps_no_other_one() -> None:
+    failing: Any = Failing()
+    await Rounds(failing, failing, failing, failing, failing, RETENTION).round()
+    assert failing.calls == [*OWN[1:], *UPKEEP]
+
+
 async def test_nothing_is_dropped_while_a_backup_reads_the_tables() -> None:
     noted: Any = Noted(backed_up=True)
     await Rounds(noted, noted, noted, noted, noted, RETENTION).round()
@@ -105,3 +184,24 @@ async def test_references_are_freed_once_a_day() -> None:
     await rounds.round()
     await rounds.round()
     assert (noted.calls.count("remove_old_texts"), noted.calls.count("free_references")) == (2, 1)
+
+
+async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> None:
+    class Away(Noted):
+        tries = 0
+
+        async def free_references(self, seconds: float) -> int:
+            self.tries += 1
+            if self.tries == 1:
+                raise DatabaseUnavailable
+            return 1
+
+    away: Any = Away()
+    at_once, patient = Expiry(away, again_seconds=0), Expiry(away)
+    for expiry in (at_once, patient):
+        away.tries = 0
+        with pytest.raises(DatabaseUnavailable):
+            await expiry.free_references(1)
+        await expiry.free_references(1)
+        await expiry.free_references(1)
+        assert away.tries == (2 if expiry is at_once else 1)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from batchseal.document import Description
     from batchseal.formats.pades.placeholder.finder import Finder
     from batchseal.intake.schema import Limits
-    from batchseal.signer.preparation import Locate, Reserve
+    from batchseal.signer.preparation import Locate
+    from batchseal.signer.work import Reserve
 
 
 log = structlog.get_logger("app")
@@ -81,6 +82,20 @@ async def connect_store(settings: Settings, payloads: Payloads | None = None, *,
     shared = None if payloads is None or payloads.name.startswith("local") else payloads.name
     instance = UUID(settings.instance)
     return await Store.connect(address_of(settings), instance=instance, everything=everything, shared=shared)
+
+
+async def keep_to_database(settings: Settings, payloads: Payloads) -> None:
+    """Has a payload store that instances share refuse to be used where it belongs to another database than ours."""
+    if payloads.place is None:
+        return
+    from batchseal.store.identity import DatabaseIdentity
+
+    # A worker sees the rows of a caller, and these are of nobody's.
+    store = await Store.connect(address_of(settings), instance=UUID(settings.instance), pool_size=1)
+    try:
+        payloads.place.keep_to((await DatabaseIdentity(store.database).state()).database)
+    finally:
+        await store.close()
 
 
 def signature_defaults(settings: Settings, services: ClientServices, client_service: str) -> SignatureDefaults:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from base64 import b64encode
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import asdict
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from batchseal.app.parts import (
     formats_of,
     native_pool,
 )
+from batchseal.errors import ConfigurationError
 from batchseal.formats.registry import Formats
 from batchseal.payloads.interface import Payloads
 from batchseal.payloads.stores import payload_store
@@ -28,6 +30,7 @@ from batchseal.processes.link import LinkServer
 from batchseal.settings.client_services import ClientServices, client_services, unreachable_levels
 from batchseal.settings.load import Settings
 from batchseal.store.address import address_of
+from batchseal.store.instances import InstanceTable
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
@@ -38,11 +41,11 @@ if TYPE_CHECKING:
     from batchseal.formats.material import Materials
     from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.call_log import CallLog
-    from batchseal.signer.preparation import Reserve
     from batchseal.signer.presence import Presence
     from batchseal.signer.queue import SigningQueue
     from batchseal.signer.recording import Recording
     from batchseal.signer.stamp_room import StampRoom
+    from batchseal.signer.work import Reserve
     from batchseal.upstream.interface import Upstream
 
 
@@ -75,6 +78,22 @@ async def migrate(settings: Settings, store: Store) -> str:
     if deleted:
         log.warning("deleted every operation, document row, external reference and audit entry, as asked")
     return " ".join(["ready", *(b64encode(key).decode() for key in keys)])
+
+
+async def require_store(settings: Settings, store: Store) -> None:
+    """Raises ConfigurationError where operations lie in a payload store that nobody uses any more, unless that is to be so."""
+    left = await InstanceTable(store.database, UUID(settings.instance)).left_behind(store.shared)
+    for one in left:
+        log.warning("operations lie in a payload store that no instance uses", **asdict(one))
+    if left and not settings.payload_store_changed:
+        told = " and ".join(
+            f"{one.operations} operations ({one.unfinished} unfinished) in {one.store!r}" for one in left
+        )
+        raise ConfigurationError(
+            f"--payload-store: the database has {told}, a payload store that neither this instance nor another one uses. Start"
+            " one with that store until they are signed, fetched and purged (at most --payload-days-unfetched), or start with"
+            " --payload-store-changed, which leaves them as they are"
+        )
 
 
 def signing(
@@ -152,6 +171,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     async with long("the database and its migrations"), at_work(ready):
         store = await connect_store(settings, payloads)
         said = await migrate(settings, store)
+        await require_store(settings, store)
         presence = await Presence.begin(settings, store, payloads.name)
     services = client_services(settings, remarks=False)
     stamps = bool(settings.timestamp_urls)
@@ -171,10 +191,10 @@ async def run_signer(settings: Settings, ready: int) -> None:
     pool = native_pool(settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     stamp = upstream.stamp if stamps else None
-    rounds = rounds_of(settings, store, payloads, admission, pool, presence, sampling, stamp)
+    memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
+    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp, memory)
     webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
-    memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
     formats = formats_of(settings, memory)
     queue, recording, calls = signing(
         settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence, webhooks

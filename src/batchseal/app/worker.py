@@ -14,6 +14,7 @@ from batchseal.app.parts import (
     connect_store,
     finding_places,
     formats_of,
+    keep_to_database,
     limits_of,
     native_pool,
     signature_defaults,
@@ -37,6 +38,7 @@ async def build_service(
 
     payloads = payload_store(settings)
     store = await connect_store(settings, payloads, everything=False)
+    await keep_to_database(settings, payloads)
     link, pool = Link(settings.link_path), native_pool(settings)
     link.start()
     ledger = Ledger(settings.ledger_path)

@@ -8,12 +8,17 @@ from typing import Any
 
 import msgspec
 
+from batchseal.errors import ConfigurationError
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import NO_LINK
 
 
 class Event(IntEnum):
-    """What an entry is about. The numbers are stored, so they must never change."""
+    """What an entry is about. The numbers are stored, so they must never change.
+
+    While a rolling upgrade lasts, entries of an event that only one of the two releases knows are chained by that one
+    (`writer.py`).
+    """
 
     REGISTERED = 1  # its digest is computed from the documents as they arrived
     FINISHED = 2  # its digest is computed from the documents that were signed
@@ -29,10 +34,18 @@ class Event(IntEnum):
     RESUMED = 12  # an operator let it be signed, which was held after a restore
 
 
+def name_of(event: int) -> str:
+    """Raises ConfigurationError where only a later release, which runs beside this one, knows the event."""
+    try:
+        return Event(event).name
+    except ValueError:
+        raise ConfigurationError(f"the audit trail has an event that only a later release knows: {event}") from None
+
+
 def content(entry: AuditEntry) -> list[Any]:
     """Everything in an entry except its link, in the order in which it is digested.
 
-    Stored links depend on it: never change it. Only what a person did has the last three.
+    Stored links depend on it: never change it. Only what a person did has the last three. Raises ConfigurationError.
     """
     acted = [entry.actor, entry.origin, entry.detail] if entry.actor or entry.origin or entry.detail else []
     return [
@@ -42,7 +55,7 @@ def content(entry: AuditEntry) -> list[Any]:
         entry.month.isoformat(),
         entry.signed,
         entry.failed,
-        Event(entry.event).name,
+        name_of(entry.event),
         entry.client_service,
         entry.digest.hex(),
         entry.credential.hex(),
@@ -92,7 +105,8 @@ def of_line(line: bytes) -> AuditEntry:
 
 
 class Verifier:
-    """Takes the entries of a chain one after the other. `problems` says where the chain is broken.
+    """Takes the entries of a chain one after the other. `problems` says where the chain is broken, and `acknowledged` where it is
+    up to the entry `accepted`.
 
     `position` and `link` are those of the last entry before the first one that it takes. `seen` is told of each entry, and
     `stamped` of each line of an export that holds a time stamp; it returns False for a line that holds none.
@@ -110,8 +124,11 @@ class Verifier:
         self._stamped = stamped
         self.position = position
         self.link = link
+        self.began_after = position
         self.entries = 0
         self.problems: list[str] = []
+        self.accepted = 0
+        self.acknowledged: list[str] = []
         self._known: tuple[int, bytes] | None = None
 
     def comparing(self, position: int, link: bytes) -> "Verifier":
@@ -121,10 +138,11 @@ class Verifier:
 
     def take(self, entry: AuditEntry) -> None:
         """Checks the next entry."""
+        problems = self.problems if entry.position > self.accepted else self.acknowledged
         if entry.position != self.position + 1:
-            self.problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
+            problems.append(f"entry {self.position + 1} is missing: {entry.position} follows {self.position}")
         if make_link(self.link, entry) != entry.link:
-            self.problems.append(f"entry {entry.position} or the one before it was changed")
+            problems.append(f"entry {entry.position} or the one before it was changed")
         if self._known is not None and self._known[0] == entry.position and self._known[1] != entry.link:
             self.problems.append(f"entry {entry.position} had another link when the chain was last verified")
         self.position, self.link = entry.position, entry.link

@@ -2,7 +2,8 @@
 
 It goes in parts, one in each round of the duties, so that other duties do not wait for it. It begins after the last export, or
 MOST_ENTRIES before the end, with the link that is stored there. What the last verification has seen is compared: where an entry
-had another link then, or the chain was longer, somebody has written it anew.
+had another link then, or the chain was longer, somebody has written it anew. A chain that was found broken stays an alarm, and is
+compared with what was last intact, until it is found intact again or somebody has acknowledged it.
 """
 
 import sys
@@ -57,6 +58,7 @@ class DailyVerification:
         verifier = self._running
         if (exported := await end_of_exports(self._trail)) and exported[0] > verifier.position:
             verifier.position, verifier.link = exported  # they may be dropped meanwhile
+            verifier.began_after = verifier.position
         taken = 0
         async with aclosing(self._trail.read(verifier.position)) as entries:
             async for entry in entries:
@@ -69,8 +71,7 @@ class DailyVerification:
 
     async def _end(self, verifier: Verifier) -> None:
         problems = problems_of(verifier, self._last)
-        verified = Verified(verifier.position, verifier.link, verifier.entries, problems[0] if problems else "")
-        await self._trail.note_verified(verified)
+        await self._trail.note_verified(verified(verifier, problems))
         tell(problems, verifier.entries)
 
 
@@ -97,7 +98,15 @@ async def begin(trail: AuditTrail, last: Verified | None, most_entries: int = MO
         async with aclosing(trail.read(head - most_entries - 1)) as entries:
             first = await anext(entries)
         verifier = Verifier(first.position, first.link)
-    return verifier.comparing(last.position, last.link) if last is not None else verifier
+    if last is not None:
+        verifier.comparing(last.position, last.link).accepted = last.accepted
+    return verifier
+
+
+def verified(verifier: Verifier, problems: list[str]) -> Verified:
+    """What is noted of a verification."""
+    first = problems[0] if problems else ""
+    return Verified(verifier.position, verifier.link, verifier.entries, first, began_after=verifier.began_after)
 
 
 async def end_of_exports(trail: AuditTrail) -> tuple[int, bytes] | None:

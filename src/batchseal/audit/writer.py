@@ -6,8 +6,9 @@ It runs in the signer process.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager, nullcontext, suppress
 from datetime import date
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -15,12 +16,12 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
-from batchseal.audit.chain import Event, as_line, documents_digest, make_link
+from batchseal.audit.chain import Event, as_line, documents_digest, make_link, name_of
 from batchseal.audit.tokens import stamp_fields
-from batchseal.errors import PayloadDamaged, PayloadUnavailable
+from batchseal.errors import ConfigurationError, NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.payloads.operation import Memory, OperationReader, records_of
 from batchseal.store.rows import AuditEntry
 from batchseal.store.trail import Anchor, AuditTrail, HeadStamp, PendingEntry
 from batchseal.system.crash_sites import crash_site
@@ -37,34 +38,52 @@ Pending = Callable[[int], Awaitable[list[PendingEntry]]]
 log = structlog.get_logger("audit")
 
 
-class AuditWriter:
-    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks."""
+class Whose(Enum):
+    """What pending entries are about."""
 
-    def __init__(self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor) -> None:
+    OWN = auto()
+    """Operations whose payload lies in the folder of this instance."""
+    SHARED = auto()
+    """Those whose payload lies in a store that several instances read. One of them chains these for all."""
+    NOTES = auto()
+    """No operation. One instance chains these for all."""
+
+
+class AuditWriter:
+    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks, and `memory` books what
+    reading a payload takes.
+    """
+
+    def __init__(
+        self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor, memory: Memory = nullcontext
+    ) -> None:
         self._trail = trail
         self._payloads = payloads
         self._audit_folder = audit_folder
         self._pool = pool
-        self._held = 0  # how many operations had an unreadable payload the last time
+        self._memory = memory
+        self._held = dict.fromkeys(Whose, 0)  # how many operations had an entry that could not be chained
 
-    async def chain(self, *, shared: bool = False, notes: bool = True) -> int:
-        """Moves the pending entries into the chain, and returns how many.
+    async def chain(self, *whose: Whose) -> int:
+        """Moves the pending entries into the chain, and returns how many. Without an argument, those of this instance and notes.
 
-        With `shared`, those too that are about a payload store which several instances read: one of them chains these for all. So
-        it is with `notes`, which are about no operation.
-
-        An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. Entries of
-        other operations do not wait for it.
+        An entry whose payload cannot be read just now stays pending, and so do the later entries of its operation. So it is with
+        one of an event that only a later release knows: an instance of that release chains it. Entries of other operations do not
+        wait for it.
         """
-        chained, held = 0, set[int]()
-        for others_too in (False, True) if shared else (False,):
-            chained += await self._chain(held, partial(self._trail.pending, shared=others_too))
-        if notes:
-            chained += await self._chain(held, self._trail.pending_notes)
-        if len(held) != self._held:
-            log.info("operations whose audit entries wait for their payloads", operations=len(held))
-            self._held = len(held)
+        chained = 0
+        for one in whose or (Whose.OWN, Whose.NOTES):
+            held = set[int]()
+            chained += await self._chain(held, self._pending(one))
+            if len(held) != self._held[one]:
+                log.info("operations whose audit entries wait, for a payload or a later release", operations=len(held))
+                self._held[one] = len(held)
         return chained
+
+    def _pending(self, whose: Whose) -> Pending:
+        if whose is Whose.NOTES:
+            return self._trail.pending_notes
+        return partial(self._trail.pending, shared=whose is Whose.SHARED)
 
     async def _chain(self, held: set[int], pending: Pending) -> int:
         chained = after = 0
@@ -77,28 +96,30 @@ class AuditWriter:
         return chained
 
     def _known_facts(self, entries: Sequence[PendingEntry], held: set[int]) -> list[Facts]:
-        """The entries that can be chained now. Adds to `held` the operations whose payload cannot be read. Blocks."""
+        """The entries that can be chained now. Adds to `held` the operations of the others. Blocks."""
         facts = []
         for entry in entries:
             if entry.operation_id in held:
                 continue
             try:
                 facts.append(self._facts(entry))
-            except PayloadUnavailable:
+            except (PayloadUnavailable, NoRoom, ConfigurationError):
                 held.add(entry.operation_id)
         return facts
 
     def _facts(self, entry: PendingEntry) -> Facts:
         """What the chain keeps of an entry. If documents were signed, their payload says which and with which credential.
 
-        Raises PayloadUnavailable if that payload cannot be read just now.
+        Raises PayloadUnavailable or NoRoom if that payload cannot be read just now, ConfigurationError.
         """
+        name_of(entry.event)
         if entry.event != Event.FINISHED or not entry.signed:
             return entry, entry.digest, b""
         with suppress(PayloadDamaged):
             reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:
-                return entry, *signed_facts(reader, entry.signed_ordinals)
+                with reader.booked(self._memory):
+                    return entry, *signed_facts(reader, entry.signed_ordinals)
             finally:
                 reader.close()
         return entry, b"", b""

@@ -1,6 +1,8 @@
 """The part of `batchseal check` about a payload store that several instances share."""
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ from uuid import UUID, uuid4
 from batchseal.errors import BatchsealError, ConfigurationError, PayloadDamaged, PayloadUnavailable
 from batchseal.settings.load import Settings
 from batchseal.system.mounts import Mounts
+from batchseal.system.owner import as_owner_of
 
 if TYPE_CHECKING:
     from batchseal.payloads.bucket_requests import BucketRequests
@@ -34,14 +37,17 @@ async def check_payload_store(settings: Settings, *, fix: bool = False) -> str:
     address = parse_store(settings.payload_store)
     if not address.serves_many:
         return f"local: in {settings.spill_folder}, for this instance alone"
-    if address.objects is None:
-        remarks = await asyncio.to_thread(try_folder, address.folder)
-    else:
-        # The service opens it with a folder for copies. If this account is another one, it must not make that folder.
-        objects, requests = objects_of(settings, address.objects)
-        remarks = await asyncio.to_thread(partial(try_objects, objects, requests, fix=fix))
     place = place_of(settings)
     assert place is not None
+    if address.objects is None:
+        # What root makes here must be the service's, and root may be nobody there.
+        with owned(address.folder):
+            remarks = await asyncio.to_thread(try_folder, address.folder)
+        remarks += await look_at_marker(settings, place, fix=fix, owned=partial(owned, address.folder))
+        return "; ".join(remarks)
+    # The service opens it with a folder for copies. If this account is another one, it must not make that folder.
+    objects, requests = objects_of(settings, address.objects)
+    remarks = await asyncio.to_thread(partial(try_objects, objects, requests, fix=fix))
     remarks += await look_at_marker(settings, place, fix=fix)
     return "; ".join(remarks)
 
@@ -138,11 +144,23 @@ def try_folder(folder: Path) -> list[str]:
     return remarks
 
 
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Raises ConfigurationError where there is no such folder."""
+    try:
+        with as_owner_of(folder):
+            yield
+    except OSError as problem:
+        raise ConfigurationError(f"{folder} cannot be used: {problem.strerror}; is the volume mounted?") from None
+
+
 # --- whose payloads these are ---------------------------------------------------------------------------------------------
 
 
-async def look_at_marker(settings: Settings, place: "Place", *, fix: bool) -> list[str]:
-    """Compares the store with the database, as far as that runs on its own."""
+async def look_at_marker(
+    settings: Settings, place: "Place", *, fix: bool, owned: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> list[str]:
+    """Compares the store with the database, as far as that runs on its own. What is done in the place is done within `owned`."""
     if not settings.database_url:
         return ["WARNING: instances that share a store need one database (--database-url)"]
     from batchseal.payloads.orphans import accept, claim, doubts, owner_of
@@ -153,12 +171,14 @@ async def look_at_marker(settings: Settings, place: "Place", *, fix: bool) -> li
         return [f"not compared with the database: {problem.cause}"]
     if state is None:
         return ["the database has no tables yet"]
-    if fix:
-        await asyncio.to_thread(partial(claim, place, state, anew=True))
-        await asyncio.to_thread(accept, place, state)
-    elif not state.sweeps and await asyncio.to_thread(owner_of, place) is None:
-        return ["the store has no marker yet, and gets that of this database at the first start"]
-    if cause := await asyncio.to_thread(doubts, place, state):
+    with owned():
+        if fix:
+            await asyncio.to_thread(partial(claim, place, state, anew=True))
+            await asyncio.to_thread(accept, place, state)
+        elif not state.sweeps and await asyncio.to_thread(owner_of, place) is None:
+            return ["the store has no marker yet, and gets that of this database at the first start"]
+        cause = await asyncio.to_thread(doubts, place, state)
+    if cause:
         raise ConfigurationError(
             f"payloads without a row are not removed: {cause}. If the database is as it should be: batchseal check --fix"
         )

@@ -189,6 +189,10 @@ class Place(Protocol):
         """Makes what is needed before the first payload."""
         ...
 
+    def keep_to(self, database: UUID) -> None:
+        """From now on the store takes and gives payloads only while its marker names this database (`marker.py`)."""
+        ...
+
     def now(self) -> datetime:
         """The time by the clock that gives payloads and marks their times."""
         ...

@@ -34,6 +34,9 @@ class ObjectPlace:
         self._folder = folder
         self.written_here = written_here
 
+    def keep_to(self, database: UUID) -> None:
+        self._objects.database = database
+
     def prepare(self) -> None:
         """A bucket has no folders."""
 

@@ -15,9 +15,9 @@ from batchseal.payloads.objects import PART_BYTES, Objects
 WINDOW_BYTES = PART_BYTES
 # A document stands in one of them, and what was prepared of it up to a batch further on, perhaps in the other.
 WINDOWS = 2
-READER_BYTES = WINDOWS * WINDOW_BYTES
 # Small frames of one kind are read together, those that stand closer than this by one request.
 TOGETHER_BYTES, GAP_BYTES = 4 << 20, 64 << 10
+READER_BYTES = WINDOWS * WINDOW_BYTES + TOGETHER_BYTES
 
 
 class ObjectReader(FrameReader):

@@ -137,7 +137,7 @@ class ObjectUpload:
         if self._copies.has(self.payload_id):
             raise NoSpace("there is a payload of this id already")
         self._objects.watch.need()
-        self._objects.need_marker_first()
+        self._objects.need_marker_lately()
         self._file.begin()
         self._is_begun = True
         self._written.begins(self.payload_id)

@@ -6,6 +6,7 @@ obstore has threads of its own. So its store is made when it is first used, whic
 import http
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
-from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
+from batchseal.errors import NoSpace, PayloadDamaged, PayloadsOfAnother, PayloadUnavailable
 from batchseal.payloads.bucket_requests import BucketRequests
+from batchseal.payloads.marker import LOOK_SECONDS, MARKER, require_marker
 from batchseal.payloads.object_keys import Keys
 from batchseal.payloads.watch import DEFAULT_PACE, Watch, WatchPace
 from batchseal.settings.payload_stores import ObjectAddress
@@ -23,8 +26,6 @@ from batchseal.settings.payload_stores import ObjectAddress
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-# The marker says whose payloads lie in the prefix. It also tells an object that is gone from a bucket that is gone.
-MARKER = "database.json"
 # Parts of an upload are of equal size, which some stores ask for, and 10,000 of them hold the largest body many times.
 PART_BYTES = 8 << 20
 PARTS_IN_FLIGHT = 2
@@ -90,7 +91,8 @@ class Objects:
         self.address = address
         self._keys = keys
         self._requests = requests
-        self._had_marker = False
+        self.database: UUID | None = None  # whose payloads these must be; None where nobody has said it
+        self._next_look = 0.0  # when who writes looks at the marker again; monotonic
         self._calls_ranges_whole = False  # whether the store answers 200 to a request for a range
         self._pace = pace or ObjectPace()
         self._lock = threading.Lock()
@@ -253,25 +255,26 @@ class Objects:
                 self._client.delete(self._store, paths)
 
     def need_marker(self) -> None:
-        """Raises PayloadUnavailable where the prefix has no marker: the bucket is gone, or it is another one.
+        """Raises PayloadUnavailable where the prefix has no marker, or another one: the bucket is gone, or it is another's."""
+        with self._asking("the store does not answer"):
+            require_marker(self._marker(), self.database)
+        self._next_look = time.monotonic() + LOOK_SECONDS
 
-        Callers over HTTP may read the cause, so it does not name the bucket.
-        """
-        if self.size(MARKER) is None:
-            raise PayloadUnavailable(f"the payload store has no {MARKER}")
-        self._had_marker = True
-
-    def need_marker_first(self) -> None:
-        """The same, until the marker was found once. For who writes: payloads that come before the marker would be nobody's."""
-        if not self._had_marker:
+    def need_marker_lately(self) -> None:
+        """The same for who writes, without a look for each payload: what comes before the marker would be nobody's."""
+        if time.monotonic() >= self._next_look:
             self.need_marker()
 
     def _probe(self) -> None:
         with self._asking("the store does not answer", tries=True):
-            try:
-                self._client.head(self._store, MARKER)
-            except FileNotFoundError:
-                pass  # it answers
+            if (found := self._marker()) is not None:
+                require_marker(found, self.database)
+
+    def _marker(self) -> bytes | None:
+        try:
+            return bytes(self._client.get(self._store, MARKER).bytes())
+        except FileNotFoundError:
+            return None  # it answers
 
     @contextmanager
     def _asking(self, what: str, *, tries: bool = False, missing: str = "") -> Iterator[None]:
@@ -280,6 +283,9 @@ class Objects:
             self.watch.let_through()
         try:
             yield
+        except PayloadsOfAnother as problem:
+            self.watch.belongs_to_another(problem.cause)
+            raise
         except FileNotFoundError:
             self.watch.answered()
             if missing:

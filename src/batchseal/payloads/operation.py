@@ -1,6 +1,7 @@
 """All payloads of one operation, read as one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 import msgspec
 
@@ -8,6 +9,9 @@ from batchseal.errors import PayloadDamaged
 from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import CheckedFrame, PayloadReader, PayloadRecord, Payloads
 from batchseal.store.rows import PayloadColumns
+
+# Books memory during a block, from a thread: see `admission/working.py`.
+Memory = Callable[[int], AbstractContextManager[int]]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(PayloadRecord).decode
@@ -43,6 +47,23 @@ class OperationReader:
             self.close()
             raise
         return self
+
+    @property
+    def held_bytes(self) -> int:
+        """What the readers of the payloads hold at most, beside what they give back."""
+        return sum(map(self._payloads.reader_bytes, self._newest_first))
+
+    @contextmanager
+    def booked(self, memory: Memory) -> Iterator[None]:
+        """Books what the readers hold while the block reads, and closes them at its end if that is anything. Blocking."""
+        if not (held_bytes := self.held_bytes):
+            yield
+            return
+        with memory(held_bytes):
+            try:
+                yield
+            finally:
+                self.close()
 
     def _opened(self) -> Sequence[PayloadReader]:
         for record in self._newest_first[len(self._readers) :]:

@@ -9,7 +9,8 @@ A marked payload stays where it is and can be read. All times are those of the s
 Nobody can ask another instance whether it is about to register what it has just stored, and a database that was restored knows
 nothing of what was stored since. So a sweep first looks whether it may trust its rows:
 
-1. The store's marker names this database. It is written once. An instance whose database is another one refuses to start.
+1. The store's marker names this database. It is written once. An instance whose database is another one refuses to start, and
+   takes no uploads where that turns out later (`marker.py`).
 2. The database is where it was at the sweep before: the same cluster (`system_identifier`), on the same timeline, which a restore
    to a point in time and the promotion of a standby change, and not at an earlier sweep, as after its files were put back.
 3. There are few orphans. What crashes leave is little; many mean that rows are missing.
@@ -18,6 +19,7 @@ Where one of these is not so, nothing changes until an operator has looked (`bat
 """
 
 from collections.abc import Callable, Collection
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +31,7 @@ import structlog
 
 from batchseal.errors import ConfigurationError, PayloadUnavailable
 from batchseal.payloads.interface import Live, Place
+from batchseal.payloads.marker import MARKER, Marker, read_marker
 from batchseal.store.identity import DatabaseState
 from batchseal.system.futures import in_pool
 
@@ -50,12 +53,6 @@ class OrphanPolicy:
         return max(self.most_payloads, payloads * self.most_percent / 100)
 
 
-class Marker(msgspec.Struct, frozen=True):
-    """The content of `database.json`."""
-
-    database: UUID
-
-
 class LastSweep(msgspec.Struct, frozen=True):
     """The content of `sweep.json`."""
 
@@ -64,7 +61,7 @@ class LastSweep(msgspec.Struct, frozen=True):
     sweeps: int
 
 
-MARKER, LAST_SWEEP = "database.json", "sweep.json"
+LAST_SWEEP = "sweep.json"
 DEFAULT_POLICY = OrphanPolicy()
 
 
@@ -102,11 +99,7 @@ def claim(place: Place, state: DatabaseState, *, anew: bool = False) -> None:
 
 def owner_of(place: Place) -> UUID | None:
     """The database whose payloads these are; None where there is no marker. Blocking; raises PayloadUnavailable."""
-    content = place.read(MARKER)
-    try:
-        return msgspec.json.decode(content, type=Marker).database if content is not None else None
-    except msgspec.MsgspecError:
-        raise PayloadUnavailable(f"{MARKER} of the payload store is not what was written there") from None
+    return read_marker(place.read(MARKER))
 
 
 def other_time(place: Place, state: DatabaseState) -> str:
@@ -170,15 +163,20 @@ class SweptDatabase(Protocol):
 class Orphans:
     """One for each instance; one instance at a time calls `sweep`.
 
-    `alarm` is given why a sweep was stopped, "" where it was not.
+    `alarm` is given why a sweep was stopped, "" where it was not. `pool` runs what blocks.
     """
 
     def __init__(
-        self, place: Place, policy: OrphanPolicy = DEFAULT_POLICY, alarm: Callable[[str], None] = lambda cause: None
+        self,
+        place: Place,
+        policy: OrphanPolicy = DEFAULT_POLICY,
+        alarm: Callable[[str], None] = lambda cause: None,
+        pool: Executor | None = None,
     ) -> None:
         self._place = place
         self._policy = policy
         self._alarm = alarm
+        self._pool = pool
 
     async def sweep(self, live: Live, database: SweptDatabase) -> list[UUID]:
         """Returns what was deleted. `live` gives the payloads that rows of any instance name; it is asked after the store.
@@ -187,7 +185,7 @@ class Orphans:
         there were, and be trusted. What the store does not do is left to the next sweep.
         """
         try:
-            if cause := await in_pool(None, partial(doubts, self._place, await database.state())):
+            if cause := await in_pool(self._pool, partial(doubts, self._place, await database.state())):
                 self._stop(cause)
                 return []
             return await self._sweep(live, await database.begin_sweep())
@@ -197,7 +195,7 @@ class Orphans:
 
     async def _sweep(self, live: Live, state: DatabaseState) -> list[UUID]:
         place, policy = self._place, self._policy
-        now, payloads, marks = await in_pool(None, lambda: (place.now(), place.payloads(), place.marks()))
+        now, payloads, marks = await in_pool(self._pool, lambda: (place.now(), place.payloads(), place.marks()))
         written = place.written_here()
         named = {record.id for record in await live()}
         orphans = {
@@ -213,14 +211,14 @@ class Orphans:
             for payload_id in orphans
             if (now - marks.get(payload_id, now)).total_seconds() >= policy.delete_seconds
         }
-        await in_pool(None, partial(place.mark, orphans - marks.keys()))
+        await in_pool(self._pool, partial(place.mark, orphans - marks.keys()))
         if due:
             # A row may have come meanwhile: a registration whose answer was lost, or a standby that caught up.
             due -= {record.id for record in await live()}
             for payload_id in sorted(due):
                 log.info("removing an orphaned payload", payload=str(payload_id), stored_at=str(payloads[payload_id]))
-            await in_pool(None, partial(place.remove, due))
-        unfinished = await in_pool(None, partial(self._end, marks.keys() - orphans, now, state))
+            await in_pool(self._pool, partial(place.remove, due))
+        unfinished = await in_pool(self._pool, partial(self._end, marks.keys() - orphans, now, state))
         self._alarm("")
         return [*sorted(due), *unfinished]
 

@@ -70,6 +70,7 @@ class ObjectPayloads:
         """Puts the payload of a small synchronous operation into the store, from its local file."""
         if self.copies.has(record.id):
             return
+        self.objects.need_marker_lately()
         key, path = self.key(record.id), self.copies.unsettled(record.id)
         if self.objects.size(key) == record.index_offset + record.index_bytes or path is None:
             self.copies.settle(record.id)

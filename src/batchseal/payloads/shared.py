@@ -3,7 +3,7 @@
     FOLDER/payloads/ID.part     it is being written, by the one writer that it ever has
     FOLDER/payloads/ID.payload  it is whole: written, fsynced, renamed, and the folder fsynced
     FOLDER/aside/ID             it has no row, since this was made (`orphans`)
-    FOLDER/database.json        whose payloads these are; without it the volume is not mounted
+    FOLDER/database.json        whose payloads these are; without it the volume is not mounted (`marker.py`)
 
 There are no locks, no holes and no segments: all that is asked of the volume is that a rename is one step, and that others can
 read what was fsynced. A volume that does not answer keeps a thread waiting and not the event loop.
@@ -11,16 +11,17 @@ read what was fsynced. A volume that does not answer keeps a thread waiting and 
 
 import errno
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from batchseal.errors import PayloadDamaged, PayloadUnavailable
+from batchseal.errors import PayloadDamaged, PayloadsOfAnother, PayloadUnavailable
 from batchseal.payloads.interface import Live, PayloadRecord, require_plain
 from batchseal.payloads.local import RESERVED_BYTES, disk_bytes
-from batchseal.payloads.orphans import MARKER
+from batchseal.payloads.marker import LOOK_SECONDS, MARKER, require_marker
 from batchseal.payloads.reader import FileReader, available
 from batchseal.payloads.shared_upload import PART, WHOLE, SharedUpload
 from batchseal.payloads.watch import Watch, WatchPace
@@ -49,6 +50,7 @@ class SharedPayloads:
         self._free_bytes: int | None = None
         self._written = BeingWritten()
         self.place = FolderPlace(folder, self._written.ids)
+        self._next_look = 0.0  # when who writes looks at the marker again; monotonic
 
     def path(self, payload_id: UUID) -> Path:
         return self.folder / PAYLOADS / f"{payload_id}{WHOLE}"
@@ -58,7 +60,7 @@ class SharedPayloads:
         return self.watch.is_away
 
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> SharedUpload:
-        return SharedUpload(self.folder / PAYLOADS, payload_id, self._written)
+        return SharedUpload(self.folder / PAYLOADS, payload_id, self._written, self._need_marker_lately)
 
     def open(self, record: PayloadRecord) -> FileReader:
         require_plain(record)
@@ -107,15 +109,24 @@ class SharedPayloads:
         self._free_bytes = volume.f_bavail * volume.f_frsize - RESERVED_BYTES
 
     def _need_marker(self) -> None:
-        """A volume that is not mounted leaves an empty folder. Raises PayloadUnavailable."""
-        with available("the folder of the stored payloads cannot be opened"):
-            os.stat(self.folder / MARKER)
+        """A volume that is not mounted leaves an empty folder, and another one may be mounted. Raises PayloadUnavailable."""
+        require_marker(self.place.read(MARKER), self.place.database)
+        self._next_look = time.monotonic() + LOOK_SECONDS
+
+    def _need_marker_lately(self) -> None:
+        """The same for who writes, without a look for each payload."""
+        if time.monotonic() >= self._next_look:
+            with self._asking():
+                self._need_marker()
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
         self.watch.let_through()
         try:
             yield
+        except PayloadsOfAnother as problem:
+            self.watch.belongs_to_another(problem.cause)
+            raise
         except PayloadUnavailable as problem:
             self.watch.failed(problem.cause)
             raise
@@ -135,6 +146,10 @@ class FolderPlace:
     def __init__(self, folder: Path, written_here: Callable[[], set[UUID]]) -> None:
         self._folder = folder
         self.written_here = written_here
+        self.database: UUID | None = None  # whose payloads these must be; None where nobody has said it
+
+    def keep_to(self, database: UUID) -> None:
+        self.database = database
 
     def prepare(self) -> None:
         with available("the folder of the payloads cannot be written"):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
@@ -21,14 +22,17 @@ class SharedUpload(FileUpload):
     Nobody else writes to either name: the UUID was made for this upload. The commit is durable in any case.
     """
 
-    def __init__(self, folder: Path, payload_id: UUID, written: BeingWritten) -> None:
+    def __init__(self, folder: Path, payload_id: UUID, written: BeingWritten, need_marker: Callable[[], None]) -> None:
+        """`need_marker` raises PayloadUnavailable where the folder is not the one that it should be."""
         super().__init__(folder / f"{payload_id}{PART}", payload_id)
         self._whole = f"{payload_id}{WHOLE}"
         self._written = written
+        self._need_marker = need_marker
         self._is_renamed = False
 
     def begin(self) -> None:
-        """Raises NoSpace."""
+        """Raises NoSpace, PayloadUnavailable."""
+        self._need_marker()
         try:
             with own_folder(self.path.parent) as folder:
                 if _exists(self._whole, folder):

@@ -5,7 +5,8 @@
        └──(a probe, or a call that was let through, succeeded)────┘
 
 While the store is away, calls are refused at once, but for one in a while, which is let through to try. Whoever cannot wait asks
-`need`, which starts a probe in a thread where one is due.
+`need`, which starts a probe in a thread where one is due. A store that belongs to another database answers calls as well as ever,
+so of that one no call is let through, and a probe alone finds that it is ours again.
 """
 
 import threading
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from batchseal.errors import PayloadUnavailable
+from batchseal.errors import PayloadsOfAnother, PayloadUnavailable
 
 log = structlog.get_logger("payloads")
 
@@ -50,6 +51,7 @@ class Watch:
         self._pace = pace
         self._lock = threading.Lock()
         self._cause = ""  # why it is away; empty: it is not
+        self._is_anothers = False
         self._answered = time.monotonic()
         self._tried = 0.0
         self._probing_since: float | None = None
@@ -62,9 +64,13 @@ class Watch:
     def answered(self) -> None:
         """A call was successful."""
         self._answered = time.monotonic()
-        if self._cause:
-            with self._lock:
-                self._cause = ""
+        if not self._is_anothers:
+            self._is_back()
+
+    def _is_back(self) -> None:
+        with self._lock:
+            was_away, self._cause, self._is_anothers = bool(self._cause), "", False
+        if was_away:
             log.info(f"{self._what} answers again")
 
     def failed(self, cause: str, detail: str = "") -> None:
@@ -74,13 +80,23 @@ class Watch:
         if is_new:
             log.warning(f"{self._what} is away", cause=cause, detail=detail)
 
+    def belongs_to_another(self, cause: str) -> None:
+        """A call found that the store belongs to another database."""
+        with self._lock:
+            is_new = not self._is_anothers
+            self._cause, self._is_anothers, self._tried = cause, True, time.monotonic()
+        if is_new:
+            log.error(f"{self._what} is not used", cause=cause)
+
     def let_through(self) -> None:
         """For a call that may wait. Raises PayloadUnavailable while the store is away, unless it is time to try."""
         with self._lock:
             if not self._cause:
                 return
             now = time.monotonic()
-            if now - self._tried < self._pace.probe_seconds:
+            if self._is_anothers and self._probing_since is None and self._is_due(now):
+                self._begin_probe(now)
+            if self._is_anothers or now - self._tried < self._pace.probe_seconds:
                 raise self._away()
             self._tried = now
 
@@ -126,14 +142,19 @@ class Watch:
     def _try(self) -> None:
         try:
             self._probe()
+        except PayloadsOfAnother as problem:
+            self.belongs_to_another(problem.cause)
         except PayloadUnavailable as problem:
             self.failed(problem.cause)
         else:
-            self.answered()
+            self._answered = time.monotonic()
+            self._is_back()
         finally:
             with self._lock:
                 self._probing_since = None
 
     def _away(self) -> PayloadUnavailable:
         seconds = max(1, round(self._pace.probe_seconds))
+        if self._is_anothers:
+            return PayloadsOfAnother(self._cause, retry_after_seconds=seconds)
         return PayloadUnavailable(f"{self._what} is away: {self._cause}", retry_after_seconds=seconds)

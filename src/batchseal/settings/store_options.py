@@ -38,6 +38,12 @@ class StoreOptions(DatabaseOptions):
         variable="AWS_SESSION_TOKEN",
         secret=True,
     )
+    payload_store_changed: bool = option(
+        False,
+        "start although operations lie in another payload store that no instance uses any more: they are neither signed nor "
+        "delivered nor purged until an instance has that store again",
+        group="payload store",
+    )
     payload_orphan_hours: int = option(
         24,
         "hours after which a payload of a shared store that belongs to no operation is marked; longer than any upload takes",

@@ -5,7 +5,6 @@ in it is signed.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -46,21 +45,12 @@ BATCH_BYTES = 4 << 20
 COPIES = 2
 
 
-# Holds memory for a client service during a block: see `Admission.reserved`.
-Reserve = Callable[[str, int], AbstractAsyncContextManager[None]]
-
-
-def unbounded(client: str, memory_bytes: int) -> AbstractAsyncContextManager[None]:
-    """A `Reserve` where nobody counts memory."""
-    return nullcontext()
-
-
 # Finds the place of a visible signature in a document of a client service: see `placeholder/finder.py`.
 Locate = Callable[[str, Description, "Buffer"], Awaitable[Description]]
 
 
 class Preparation:
-    """`reserve` is asked for the memory of a document that is larger than a batch, `locate` for places that must be found."""
+    """`locate` is asked for places that must be found."""
 
     def __init__(
         self,
@@ -68,11 +58,9 @@ class Preparation:
         payloads: Payloads,
         formats: Formats,
         stamp_room: StampRoom,
-        reserve: Reserve = unbounded,
         locate: Locate | None = None,
     ) -> None:
         self._locate = locate
-        self._reserve = reserve
         self._store = store
         self._payloads = payloads
         self._formats = formats
@@ -85,7 +73,6 @@ class Preparation:
         plan, unprepared, old_tries, needs_credential = await work.read(
             partial(self._look, credential=credential, rows=rows, kept=kept)
         )
-        work.rest(self._payloads)
         work.tries = {
             ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
         }
@@ -146,7 +133,6 @@ class Preparation:
         Without `rows` it holds the credential alone.
         """
         asked = await self._located(work, rows, await work.read(read_asked) if rows else {})
-        work.rest(self._payloads)
         stamped = any(row.ordinal in asked and asked[row.ordinal].level > Level.B for row in rows)
         room = await self._stamp_room.find() if stamped else 0
         upload = work.upload = self._payloads.create(uuid4())
@@ -159,11 +145,8 @@ class Preparation:
             plan=plan,
             time_stamp_bytes=room,
         )
-        largest = max((row.content_bytes for row in rows), default=0)
-        if largest <= BATCH_BYTES:
+        async with work.memory(memory_bytes(rows)):
             record = await work.read(prepare)
-        else:
-            record = await self._prepare_large(work, prepare, COPIES * largest)
         if record is None:
             await work.drop_upload()
             return
@@ -181,7 +164,7 @@ class Preparation:
     ) -> dict[int, records.AskedDocument]:
         """What was asked, with the places that must be found in the documents. One document at a time is in memory for it.
 
-        Raises PayloadUnavailable where others have the memory, or nobody can look just now: the operation is tried again later.
+        Raises PayloadUnavailable where nobody can look just now: the operation is tried again later.
         """
         located = dict(asked)
         for row in rows:
@@ -192,8 +175,7 @@ class Preparation:
             if not wanted.seeks_place or self._formats.refusal(wanted) is not None:
                 continue
             try:
-                large = COPIES * row.content_bytes if row.content_bytes > BATCH_BYTES else 0
-                async with self._reserve(work.row.client_service, large) if large else nullcontext():
+                async with work.memory(memory_bytes([row])):
                     content = await work.read(
                         partial(OperationReader.read, kind=FrameKind.DOCUMENT, ordinal=row.ordinal)
                     )
@@ -205,16 +187,6 @@ class Preparation:
                 raise PayloadUnavailable(f"a visible signature cannot be placed just now: {problem.cause}") from None
             located[row.ordinal] = msgspec.structs.replace(one, visible_signature=found.visible_signature)
         return located
-
-    async def _prepare_large(
-        self, work: Work, prepare: Callable[[OperationReader], PayloadRecord | None], memory_bytes: int
-    ) -> PayloadRecord | None:
-        """Raises PayloadUnavailable where others have the memory: the operation is tried again later."""
-        try:
-            async with self._reserve(work.row.client_service, memory_bytes):
-                return await work.read(prepare)
-        except NoRoom as problem:
-            raise PayloadUnavailable(f"a large document cannot be prepared just now: {problem.cause}") from None
 
     def _prepare_stored(
         self,
@@ -278,6 +250,14 @@ def read_asked(reader: OperationReader) -> dict[int, records.AskedDocument]:
         return records.read_asked(reader)
     except PayloadDamaged:
         return {}  # this costs the documents that must be prepared, not those that are
+
+
+def memory_bytes(rows: Sequence[DocumentRow]) -> int:
+    """What of these documents is in memory at once while they are read by `batches`."""
+    largest = max((row.content_bytes for row in rows), default=0)
+    if largest > BATCH_BYTES:
+        return COPIES * largest
+    return min(BATCH_BYTES, sum(row.content_bytes for row in rows))
 
 
 def batches(rows: Sequence[DocumentRow]) -> Iterator[list[DocumentRow]]:

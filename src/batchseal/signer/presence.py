@@ -26,6 +26,8 @@ from batchseal.upstream.gate import GateOf
 AGAIN_SECONDS = 0.5
 # How long a signer that stops tries to give everything back. What is not given back runs out by itself.
 LEAVE_SECONDS = 2.0
+# How long a duty may make no progress before it is left to another instance.
+STUCK_SECONDS = 60.0
 
 # What one instance does for all: drop old rows and partitions, export the audit trail.
 UPKEEP = "upkeep"
@@ -69,6 +71,8 @@ class Presence:
         self._notices = notices
         self._others = 0
         self._duties: dict[str, float] = {}  # until when each is ours
+        # When each of those that can get stuck could last be done.
+        self._done = {name: clock() for name in self._names if name != WEBHOOKS}
         self.lanes = Lanes(turns, shared, self.others, clock=clock) if has_lanes else None
 
     @classmethod
@@ -123,6 +127,21 @@ class Presence:
         """Whether it is on this instance to do what one does for all payloads of its store. Never where it reads them alone."""
         return self._shared is not None and self._does(payloads_duty(self._shared))
 
+    def comes_by(self, *, upkeep: bool, payloads: bool) -> None:
+        """Says that somebody looks after the duties of both kinds, and which of them can be done just now.
+
+        The lease of a duty that nobody has come by for, or that could not be done for STUCK_SECONDS, is left to others.
+        """
+        now, can = self._clock(), {UPKEEP: upkeep, **({payloads_duty(self._shared): payloads} if self._shared else {})}
+        self._done |= {name: now for name, is_possible in can.items() if is_possible}
+
+    def _wanted(self) -> Collection[str]:
+        """The duties to be had. Nobody else would do them where this instance is alone."""
+        if not self._others:
+            return self._names
+        since = self._clock() - STUCK_SECONDS
+        return [name for name in self._names if self._done.get(name, self._clock()) >= since]
+
     def _does(self, duty: str) -> bool:
         return self._clock() < self._duties.get(duty, 0.0) - MARGIN_SECONDS
 
@@ -143,7 +162,7 @@ class Presence:
             log.info("other instances use this database", instances=others)
         self._others = others
         until = self._clock() + LEASE_SECONDS
-        self._duties = dict.fromkeys(await self._turns.take_duties(self._names), until)
+        self._duties = dict.fromkeys(await self._turns.take_duties(self._wanted()), until)
         if self.lanes is not None:
             await self.lanes.renew()
 

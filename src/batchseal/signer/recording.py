@@ -250,7 +250,13 @@ class Recording:
     def _digest_some(
         self, reader: OperationReader, ordinals: Sequence[int], lengths: dict[int, int], evidence: dict[int, Evidence]
     ) -> dict[int, bytes]:
-        """Blocking. A document that is damaged is left out: nobody can deliver it either."""
+        """Blocking. A document that is damaged is left out: nobody can deliver it either. Raises NoRoom."""
+        with reader.booked(self._formats.memory):
+            return self._digests_of(reader, ordinals, lengths, evidence)
+
+    def _digests_of(
+        self, reader: OperationReader, ordinals: Sequence[int], lengths: dict[int, int], evidence: dict[int, Evidence]
+    ) -> dict[int, bytes]:
         from batchseal.formats.digests import signed_digest
         from batchseal.pipeline.packaging import Packaging
 

@@ -28,15 +28,14 @@ from batchseal.formats.material import Materials, encoded
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, DocumentStatus, SignError
 from batchseal.payloads.interface import Payloads
-from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signature import Level
 from batchseal.signer.call_log import CallLog
 from batchseal.signer.durable_ahead import DurableAhead
 from batchseal.signer.evidence import read_prepared, with_answer
-from batchseal.signer.preparation import Locate, Preparation, Reserve, handed_plan, unbounded
+from batchseal.signer.preparation import Locate, Preparation, handed_plan
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.telling import tell_outcomes
-from batchseal.signer.work import Anew, Plan, Progress, Work, lease_lost
+from batchseal.signer.work import Anew, Plan, Progress, Reserve, Work, lease_lost, unbounded
 from batchseal.signer.writing import written
 from batchseal.store.rows import ClaimedOperation, SignatureRow
 from batchseal.store.store import Store
@@ -54,7 +53,7 @@ COMPLETED_AT_ONCE = 64
 class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
-    `reserve` holds the memory of documents that are prepared here and are larger than a batch. Without `materials`, levels
+    `reserve` holds the memory of what is read and prepared here. Without `materials`, levels
     above T are refused. With `check_revocation`, the certificate of every signer is checked before it signs, and not only that of
     documents above T. `calls` keeps what calls were made.
     """
@@ -86,7 +85,8 @@ class Signing:
         self._formats = formats
         self._pool = pool
         self._tries = tries
-        self._preparation = Preparation(store, payloads, formats, stamp_room, reserve, locate)
+        self._reserve = reserve
+        self._preparation = Preparation(store, payloads, formats, stamp_room, locate)
         self._syncing = 0
 
     async def run(self, claimed: ClaimedOperation, caller: Caller) -> Progress:
@@ -98,8 +98,8 @@ class Signing:
         if rows is None:
             rows = await self._store.documents(operation.id, operation.created_at)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
-        reader = OperationReader(self._payloads, records_of(operation.payloads))
-        work = Work(claimed, caller, reader, self._pool.of(operation.client_service), len(open_rows))
+        pool = self._pool.of(operation.client_service)
+        work = Work(claimed, caller, self._payloads, pool, len(open_rows), self._reserve)
         work.progress.failed = sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows)
         try:
             if not open_rows:
@@ -129,8 +129,7 @@ class Signing:
     async def make_durable(self, claimed: ClaimedOperation, caller: Caller) -> None:
         """Returns once whoever claims the operation next finds its payload in the store. Raises PayloadUnavailable, NoSpace."""
         row = claimed.row
-        reader = OperationReader(self._payloads, records_of(row.payloads))  # it is never opened
-        work = Work(claimed, caller, reader, self._pool.of(row.client_service), 0)
+        work = Work(claimed, caller, self._payloads, self._pool.of(row.client_service), 0)  # nothing is read
         work.begin_durable(self._payloads, self.durable_ahead.take(row.payload_id))
         await work.make_durable(self._payloads)
 
@@ -221,7 +220,6 @@ class Signing:
         """In rounds, until each document has what it needs or failed. Each round is kept."""
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(read_prepared, ordinals=list(items), credentials=work.credentials))
-        work.rest(self._payloads)
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
         while going_on:
             wants = {

@@ -1,8 +1,9 @@
 """One claimed operation while it is worked on, and how far a run over it came."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from batchseal.document import Credential, DocumentOutcome, Evidence, ToSign
-from batchseal.errors import BatchsealError, LeaseLost, NoSpace, PayloadUnavailable, UpstreamError
+from batchseal.errors import BatchsealError, LeaseLost, NoRoom, NoSpace, PayloadUnavailable, UpstreamError
 from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
@@ -21,6 +22,14 @@ from batchseal.system.futures import in_pool, retrieve_failure
 T = TypeVar("T")
 
 log = structlog.get_logger("signer")
+
+# Holds memory for a client service during a block: see `Admission.reserved`.
+Reserve = Callable[[str, int], AbstractAsyncContextManager[None]]
+
+
+def unbounded(client: str, memory_bytes: int) -> AbstractAsyncContextManager[None]:
+    """A `Reserve` where nobody counts memory."""
+    return nullcontext()
 
 
 @dataclass(slots=True)
@@ -69,7 +78,13 @@ class Work:
     """
 
     def __init__(
-        self, claimed: ClaimedOperation, caller: Caller, reader: OperationReader, pool: Executor, documents_left: int
+        self,
+        claimed: ClaimedOperation,
+        caller: Caller,
+        payloads: Payloads,
+        pool: Executor,
+        documents_left: int,
+        reserve: Reserve = unbounded,
     ) -> None:
         self.claimed = claimed
         self.caller = caller
@@ -80,7 +95,9 @@ class Work:
         self.credentials: dict[bytes, Credential] = {}  # by fingerprint, as far as they are known
         self._anew: dict[int, Anew] = {}
         self._had_anew: set[Anew] = set()
-        self._reader = reader
+        self._reader = OperationReader(payloads, records_of(claimed.row.payloads))
+        self._reserve = reserve
+        self._has_memory = False  # within `memory`
         self._pool = pool
         self._reading: asyncio.Future[Any] | None = None
         self.upload: Upload | None = None  # a further payload while it is written
@@ -113,18 +130,44 @@ class Work:
         return sorted(anew)
 
     async def read(self, work: Callable[[OperationReader], T]) -> T:
-        """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread."""
+        """Runs `work` on the stored payloads, in a thread. Calls follow each other, since the reader is for one thread.
+
+        Raises PayloadUnavailable, also where others have the memory that this takes: the operation is tried again later.
+        """
+        if not self._has_memory:
+            async with self.memory(0):
+                return await self.read(work)
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
         return await asyncio.shield(reading)
 
-    def rest(self, payloads: Payloads) -> None:
-        """Closes the payloads until they are read again, if their readers hold memory. To be called before what may take long.
+    @asynccontextmanager
+    async def memory(self, content_bytes: int) -> AsyncIterator[None]:
+        """Books what the block reads of the payloads at once, and what their readers hold until its end.
 
-        Otherwise a signer that has claimed hundreds of operations of other instances would hold windows of each of them, while
-        all wait for the signing service.
+        Then the readers that hold memory are closed. Otherwise a signer that has claimed hundreds of operations of other
+        instances would hold windows of each of them, while all wait for the signing service.
         """
-        if any(map(payloads.reader_bytes, records_of(self.row.payloads))):
-            self._reader.close()
+        held_bytes = self._reader.held_bytes
+        wanted_bytes = content_bytes + held_bytes
+        async with AsyncExitStack() as booked:
+            if wanted_bytes:
+                try:
+                    await booked.enter_async_context(self._reserve(self.row.client_service, wanted_bytes))
+                except NoRoom as problem:
+                    raise PayloadUnavailable(f"stored documents cannot be read just now: {problem.cause}") from None
+            self._has_memory = True
+            try:
+                yield
+            finally:
+                self._has_memory = False
+                await self._end_reading()
+                if held_bytes:
+                    self._reader.close()
+
+    async def _end_reading(self) -> None:
+        """Returns once no thread uses the payloads: cancelling a run does not stop its thread."""
+        if self._reading is not None and not self._reading.done():
+            await asyncio.wait([self._reading])
 
     @property
     def is_durable(self) -> bool:
@@ -181,9 +224,8 @@ class Work:
                 log.info("a further payload is left to the sweep", payload=str(upload.payload_id), cause=str(problem))
 
     async def close(self) -> None:
-        """Closes the payloads once no thread uses them: cancelling a run does not stop its thread."""
-        if self._reading is not None and not self._reading.done():
-            await asyncio.wait([self._reading])
+        """Closes the payloads."""
+        await self._end_reading()
         self._reader.close()
         await self.drop_upload()
 

@@ -114,13 +114,10 @@ INSERT INTO audit_time_stamps (position, link, at, token) VALUES ($1, $2, $3, $4
 SELECT to_regclass('batchseal.audit_time_stamps') IS NOT NULL;
 
 -- name: audit_verified
--- The last verification of the chain.
-SELECT position, link, entries, problem, at, intact_at FROM audit_verified;
+-- The last verification of the chain, and what it is compared with: where the chain ended when it was last intact.
+SELECT position, link, entries, problem, at, intact_at, accepted FROM audit_verified;
 
 -- name: note_audit_verified
--- Notes a verification: where the chain ended ($1, $2), how many entries were looked at ($3), and the first problem ($4).
-INSERT INTO audit_verified AS v (at, position, link, entries, problem, intact_at)
-VALUES (now(), $1, $2, $3, $4, CASE WHEN $4 = '' THEN now() END)
-ON CONFLICT (is_last) DO UPDATE
-SET at = excluded.at, position = excluded.position, link = excluded.link, entries = excluded.entries, problem = excluded.problem,
-    intact_at = coalesce(excluded.intact_at, v.intact_at);
+-- Notes a verification: where the chain ended ($1, $2), how many entries were looked at ($3), the first problem ($4), and behind which
+-- entry it began ($5).
+SELECT note_chain_verified($1, $2, $3, $4, $5);

@@ -13,7 +13,7 @@ from batchseal.store.database import Connection, Database
 from batchseal.store.queries import QUERIES
 from batchseal.store.rows import PayloadColumns, payload_columns
 from batchseal.store.store import Store
-from batchseal.store.upkeep import BACKUP_LOCK
+from batchseal.store.upkeep import BACKUP_LOCK, MARKING_LOCK
 
 LISTED_AT_ONCE = 500
 
@@ -57,6 +57,8 @@ async def without_purging(database: Database) -> AsyncIterator[None]:
     """
     async with database.connection() as connection:
         await connection.execute(QUERIES["begin_backup"], BACKUP_LOCK)
+        await connection.execute(QUERIES["wait_for_marking"], MARKING_LOCK)
+        await connection.execute(QUERIES["marking_has_ended"], MARKING_LOCK)
         try:
             yield
             if connection.is_closed():

@@ -1,10 +1,26 @@
 -- name: is_being_backed_up
--- Whether somebody holds the lock of a backup ($1). Where nobody does, this takes it until the end of the transaction.
-SELECT NOT pg_try_advisory_xact_lock($1);
+-- Whether somebody holds the lock of a backup ($1). It only looks: instances that purge in the same moment must not take each other
+-- for a backup.
+SELECT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database() AND l.objsubid = 1
+      AND l.classid = ($1::bigint >> 32)::oid AND l.objid = ($1::bigint & 4294967295)::oid);
+
+-- name: begin_marking
+-- Until the end of the transaction payloads are marked as purged ($1). Several may do so at once. A backup that begins waits.
+SELECT pg_advisory_xact_lock_shared($1);
 
 -- name: begin_backup
 -- Holds the lock of a backup ($1) until the session ends. Several backups may run at once.
 SELECT pg_advisory_lock_shared($1);
+
+-- name: wait_for_marking
+-- Returns once whoever was marking payloads as purged ($1) has committed. Who begins later sees the lock of the backup.
+SELECT pg_advisory_lock($1);
+
+-- name: marking_has_ended
+-- Gives back what `wait_for_marking` took.
+SELECT pg_advisory_unlock($1);
 
 -- name: export_snapshot
 -- The snapshot of this transaction, for another session to read the same.

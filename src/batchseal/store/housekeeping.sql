@@ -38,10 +38,12 @@ SELECT id, instance, payload_id, 3, documents_signed, documents_failed, client_s
 -- name: purgeable
 -- Finished operations whose payload lies in the folder of an instance and may be purged: $2 seconds after the complete result was
 -- fetched, or $3 seconds after the end, by the clock of the database. An evidence record that is still to be made keeps it, and one
--- that was made keeps it for as long as a result that was fetched then.
+-- that was made keeps it for as long as a result that was fetched then. The audit entry of the end, which is computed from the
+-- payload, keeps a fetched one; $3 holds whatever is in the way of the audit trail.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE instance = $1 AND payload_store IS NULL AND NOT payload_purged AND status IN (2, 4)
-  AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND (fetched_at <= now() - $2 * interval '1 second' AND id NOT IN (SELECT operation_id FROM audit_pending WHERE event = 2)
+       OR finished_at <= now() - $3 * interval '1 second')
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
@@ -53,7 +55,8 @@ LIMIT 500;
 -- The same for a payload store ($1) that several instances read.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
 WHERE payload_store = $1 AND NOT payload_purged AND status IN (2, 4)
-  AND (fetched_at <= now() - $2 * interval '1 second' OR finished_at <= now() - $3 * interval '1 second')
+  AND (fetched_at <= now() - $2 * interval '1 second' AND id NOT IN (SELECT operation_id FROM audit_pending WHERE event = 2)
+       OR finished_at <= now() - $3 * interval '1 second')
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date
@@ -85,10 +88,13 @@ ORDER BY finished_at
 LIMIT 500;
 
 -- name: purgeable_for_room
--- Finished operations whose result was fetched and whose payload is still there, those of client service $2 first. For when that
--- one needs room. An evidence record that is still to be made keeps it.
+-- Finished operations whose result was fetched and whose payload is still there, where this instance can delete it: in its folder, or
+-- in the payload store that it shares ($3). Those of client service $2 come first. For when that one needs room. An evidence record
+-- that is still to be made keeps the payload, and so does the audit entry of the end, which is computed from it.
 SELECT id, payload_id, payload_record, further_payloads FROM operations
-WHERE instance = $1 AND NOT payload_purged AND status IN (2, 4) AND fetched_at IS NOT NULL
+WHERE instance = $1 AND (payload_store IS NULL OR payload_store = $3) AND NOT payload_purged AND status IN (2, 4)
+  AND fetched_at IS NOT NULL
+  AND NOT EXISTS (SELECT FROM audit_pending a WHERE a.operation_id = operations.id AND a.event = 2)
   AND NOT (evidence_record AND EXISTS (
       SELECT FROM evidence_records r
       WHERE r.operation_id = id AND r.day = (created_at AT TIME ZONE 'UTC')::date AND r.state = 1))
@@ -155,10 +161,12 @@ SET boot_id = $2, uptime_seconds = $3, seen_at = $4, purge_not_before = $5;
 
 -- name: waiting
 -- What waits at an instance ($1), for the metrics: documents, the age of the oldest operation, what is held after a restore,
--- entries of the audit trail that are not in the chain yet, and when the chain was last found intact (Unix time; 0: never).
+-- entries of the audit trail that are not in the chain yet, when the chain was last found intact (Unix time; 0: never), and whether
+-- it was found broken since then.
 SELECT coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NULL), 0)::bigint AS documents,
        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE held_at IS NULL)), 0)::float8 AS oldest_seconds,
        count(*) FILTER (WHERE held_at IS NOT NULL) AS held,
        (SELECT count(*) FROM audit_pending WHERE instance = $1) AS unchained,
-       coalesce((SELECT extract(epoch FROM intact_at) FROM audit_verified), 0)::float8 AS verified_at
+       coalesce((SELECT extract(epoch FROM intact_at) FROM audit_verified), 0)::float8 AS verified_at,
+       EXISTS (SELECT FROM audit_verified WHERE problem <> '') AS is_broken
 FROM operations WHERE instance = $1 AND status IN (1, 3);

@@ -23,6 +23,8 @@ from batchseal.store.queries import QUERIES
 LEASE_SECONDS, RENEW_SECONDS = 12.0, 4.0
 # After a longer gap between two notes, an instance was out of contact with the database.
 GAP_SECONDS = 6.0
+# An instance that was not seen for so long counts as gone: one that has crashed may come back as it was.
+GONE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,15 @@ class Instance:
         return self.left_at is None and self.seconds_ago < LEASE_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """Operations whose payload lies in a store (`Payloads.name`) that no instance uses any more."""
+
+    store: str
+    operations: int
+    unfinished: int
+
+
 class InstanceTable:
     """The rows, as one instance uses them. Every method raises DatabaseUnavailable."""
 
@@ -70,6 +81,12 @@ class InstanceTable:
         """Notes that this instance has stopped in good order."""
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["depart"], self._instance)
+
+    async def left_behind(self, shared: str | None) -> list[LeftBehind]:
+        """What lies in payload stores that no instance uses any more. `shared` names that of this one if others read it too."""
+        async with self._database.connection() as connection:
+            records = await connection.fetch(QUERIES["left_behind"], self._instance, shared, GONE_SECONDS)
+        return [LeftBehind(**record) for record in records]
 
     async def exists(self) -> bool:
         """Whether there is such a table. There is none in the database of an earlier release."""

@@ -23,6 +23,17 @@ WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true)
 SELECT EXISTS (SELECT FROM noted) AS noted, count(*) AS others
 FROM instances WHERE instance <> $1 AND left_at IS NULL AND seen_at > now() - $3 * interval '1 second';
 
+-- name: left_behind
+-- Operations that have their payload in a store which neither this instance ($1), whose store is $2 (NULL: its own folder), nor
+-- another one reads that was seen within $3 seconds: nobody signs, delivers or purges them. By store; how many are unfinished.
+SELECT o.payload_store AS store, count(*) AS operations, count(*) FILTER (WHERE o.status IN (1, 3)) AS unfinished
+FROM operations o
+WHERE NOT o.payload_purged AND o.payload_store IS NOT NULL AND o.payload_store IS DISTINCT FROM $2
+  AND NOT EXISTS (SELECT FROM instances i
+                  WHERE i.instance <> $1 AND i.left_at IS NULL AND i.seen_at > now() - $3 * interval '1 second'
+                    AND i.store = o.payload_store)
+GROUP BY o.payload_store ORDER BY o.payload_store;
+
 -- name: depart
 -- Notes that an instance has stopped in good order. It holds nothing any more.
 UPDATE instances SET left_at = now() WHERE instance = $1;

@@ -8,7 +8,8 @@
 -- payloads lie in its own folder. Nothing is claimed of the client services $7, which have enough at work while others wait.
 WITH free AS (
     SELECT id FROM operations
-    WHERE instance = $1 AND status IN (1, 3) AND held_at IS NULL AND id <> ALL ($6::bigint[]) AND client_service <> ALL ($7::text[])
+    WHERE instance = $1 AND payload_store IS NULL AND status IN (1, 3) AND held_at IS NULL
+      AND id <> ALL ($6::bigint[]) AND client_service <> ALL ($7::text[])
       AND (lease_until IS NULL OR lease_until <= now()
            OR (lease_holder = $1 AND fence = 1
                AND (created_at <= now() - $4 * interval '1 second' OR id = ANY ($5::bigint[]))))
@@ -30,7 +31,7 @@ WITH relaxed AS (SELECT set_config('synchronous_commit', 'off', true))
 UPDATE operations
 SET lease_holder = $1, lease_until = now() + $3 * interval '1 second', fence = fence + 1, next_try_at = NULL
 FROM relaxed
-WHERE id = $2 AND instance = $1 AND status IN (1, 3) AND held_at IS NULL
+WHERE id = $2 AND instance = $1 AND payload_store IS NULL AND status IN (1, 3) AND held_at IS NULL
   AND (lease_until IS NULL OR lease_until <= now() OR (lease_holder = $1 AND fence = 1))
 RETURNING operations.*;
 

@@ -131,9 +131,16 @@ class OperatorActions(OperatorDetails):
 
     async def note_verified(self, who: Who, verified: Verified, problems: int) -> None:
         """Notes a verification of the audit chain that somebody asked for. The audit trail says who."""
-        values = verified.position, verified.link, verified.entries, problems, verified.problem
+        values = verified.position, verified.link, verified.entries, problems, verified.problem, *checked(who)
         async with self._database.connection() as connection:
-            await connection.execute("SELECT operator_verified($1, $2, $3, $4, $5, $6, $7)", *values, *checked(who))
+            await connection.execute(
+                "SELECT operator_verified($1, $2, $3, $4, $5, $6, $7, $8)", *values, verified.began_after
+            )
+
+    async def accept_chain(self, who: Who) -> str:
+        """Acknowledges that the audit chain is broken as it was found. Returns what was acknowledged; empty if nothing was."""
+        async with self._database.connection() as connection:
+            return str(await connection.fetchval("SELECT operator_accept_chain($1, $2)", *checked(who)))
 
     async def _meant(
         self, wanted: OperationFilter, statuses: frozenset[OperationStatus]

@@ -62,7 +62,7 @@ BEGIN
         SELECT p.oid::regprocedure::text AS name FROM pg_proc p
         WHERE p.pronamespace = 'batchseal'::regnamespace
           AND p.proname IN ('operator_retry', 'operator_cancel', 'operator_purge', 'operator_note', 'operator_resume',
-                            'operator_redeliver', 'operator_verified')
+                            'operator_redeliver', 'operator_verified', 'operator_accept_chain')
           AND NOT has_function_privilege(operator, p.oid, 'EXECUTE')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', one.name, operator);

@@ -123,7 +123,9 @@ class HeadStamp:
 class Verified:
     """A verification of the chain: the entry at which it ended, how many were looked at, and the first problem, if there was one.
 
-    `at` and `intact_at` (when the chain was last found intact) are those of the database.
+    `at` and `intact_at` (when the chain was last found intact) are those of the database. A problem stays until the chain is
+    found intact or somebody acknowledges it, and so do `position` and `link` of the last intact verification. Up to the entry
+    `accepted` problems were acknowledged. `began_after` is said where one is noted: it began behind this entry.
     """
 
     position: int
@@ -132,6 +134,8 @@ class Verified:
     problem: str = ""
     at: datetime = datetime.min
     intact_at: datetime | None = None
+    accepted: int = 0
+    began_after: int = 0
 
 
 class AuditTrail:
@@ -261,7 +265,7 @@ class AuditTrail:
 
     async def note_verified(self, verified: Verified) -> None:
         """Notes a verification that the service has made by itself."""
-        values = verified.position, verified.link, verified.entries, verified.problem
+        values = verified.position, verified.link, verified.entries, verified.problem, verified.began_after
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["note_audit_verified"], *values)
 

@@ -10,8 +10,10 @@ from batchseal.store.queries import QUERIES
 from batchseal.store.rows import PayloadColumns, Statistics, payload_columns
 from batchseal.system.crash_sites import crash_site
 
-# The key of the advisory lock that who makes a backup holds. It may be any fixed number.
-BACKUP_LOCK = 0x6261_7463_6873_6504
+# The keys of the advisory locks that are held while a backup is made, and while payloads are marked as purged. They may be any
+# fixed numbers. Whoever marks takes the second lock before looking at the first one, and whoever makes a backup waits for the
+# second one after taking the first. So of two that begin at once, one sees the other.
+BACKUP_LOCK, MARKING_LOCK = 0x6261_7463_6873_6504, 0x6261_7463_6873_6505
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Clock:
 class Waiting:
     """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained.
 
-    `verified_at`: when the chain was last found intact, in Unix time; 0: never.
+    `verified_at`: when the chain was last found intact, in Unix time; 0: never. `is_broken`: it was found broken since then.
     """
 
     documents: int
@@ -37,6 +39,7 @@ class Waiting:
     held: int
     unchained: int
     verified_at: float
+    is_broken: bool
 
 
 class Upkeep:
@@ -98,14 +101,16 @@ class Upkeep:
         Of both, those that were fetched first come first. For when the client service needs room.
         """
         async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["purgeable_for_room"], self._instance, client_service)
+            records = await connection.fetch(
+                QUERIES["purgeable_for_room"], self._instance, client_service, self._shared
+            )
             return {record["id"]: payload_columns(record) for record in records}
 
     async def waiting(self) -> Waiting:
         """What waits at this instance."""
         async with self._database.connection() as connection:
             record = await connection.fetchrow(QUERIES["waiting"], self._instance)
-        return Waiting(*(record[name] for name in ("documents", "oldest_seconds", "held", "unchained", "verified_at")))
+        return Waiting(**record)
 
     async def is_being_backed_up(self) -> bool:
         """Whether somebody makes a backup of the database and the payloads just now (`store/backups.py`)."""
@@ -122,8 +127,10 @@ class Upkeep:
         its snapshot knows that they are purged.
         """
         async with self._database.transaction() as connection:
-            if unless_backed_up and await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK):
-                return {}
+            if unless_backed_up:
+                await connection.execute(QUERIES["begin_marking"], MARKING_LOCK)
+                if await connection.fetchval(QUERIES["is_being_backed_up"], BACKUP_LOCK):
+                    return {}
             records = await connection.fetch(QUERIES["mark_purged"], operation_ids)
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}

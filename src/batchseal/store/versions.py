@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable
 
 from batchseal.store.database import Database
+from batchseal.store.instances import GONE_SECONDS
 from batchseal.store.queries import QUERIES
 
 LOOK_SECONDS = 10.0
-GONE_SECONDS = 3600.0
 
 
 class Versions:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from batchseal.errors import BatchsealError
+from batchseal.errors import BatchsealError, PayloadsOfAnother, PayloadUnavailable
 from batchseal.payloads.interface import Payloads
 from batchseal.processes.link import Link
 from batchseal.store.store import Store
@@ -37,10 +37,19 @@ class Readiness:
         }
 
     async def _of_payloads(self) -> dict[str, str]:
-        """An instance stays ready while the store is away: a fleet that leaves its load balancer helps nobody."""
+        """An instance stays ready while the store is away: a fleet that leaves its load balancer helps nobody.
+
+        It is not ready while the store is another's: that is a fault of this instance's mount or settings.
+        """
         if self._payloads is None:
             return {}
-        remark = "the payload store is away" if self._payloads.is_away else ""
+        try:
+            self._payloads.free_bytes()
+            remark = ""
+        except PayloadsOfAnother as problem:
+            return {"payloads": problem.cause}
+        except PayloadUnavailable:
+            remark = "the payload store is away"
         with suppress(BatchsealError, TimeoutError):
             remark = remark or await self._link.call("payloads", timeout_seconds=2)
         return {"payloads": f"warning: {remark}" if remark else "ok"}

@@ -20,7 +20,7 @@ from tests.support.servers import Server, one_server, run_program
 from tests.support.service import batch, documents, finished, post
 from tests.support.shared_stores import shared_store, swept
 
-from batchseal.payloads.orphans import MARKER
+from batchseal.payloads.marker import MARKER
 
 OWNER = "batchseal_owner"
 SWEEPS = 3

@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
-from batchseal.audit.verification import MOST_PROBLEMS, checked, tell
+from batchseal.audit.verification import MOST_PROBLEMS, checked, tell, verified
 from batchseal.errors import NoRoom
 from batchseal.operator.pages.parts import Parts, who
-from batchseal.operator.request import Reply, Request
+from batchseal.operator.request import Reply, Request, redirect
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
-from batchseal.store.trail import AuditTrail, Verified
+from batchseal.store.trail import AuditTrail
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Result:
 
     entries: int
     problems: tuple[str, ...]
+    acknowledged: tuple[str, ...] = ()
 
 
 class AuditPages:
@@ -29,6 +30,7 @@ class AuditPages:
     def add_to(self, routes: Routes) -> None:
         routes.add("GET", "/audit", Right.AUDIT, self.show)
         routes.add("POST", "/audit/verify", Right.AUDIT, self.verify)
+        routes.add("POST", "/audit/accept", Right.AUDIT, self.accept)
 
     async def show(self, request: Request, result: Result | None = None) -> Reply:
         store, cursor = self._parts.store, request.asked("cursor")
@@ -51,7 +53,12 @@ class AuditPages:
             store = self._parts.store
             trail = AuditTrail(store.database, UUID(int=0))
             verifier, problems = await checked(trail)
-            verified = Verified(verifier.position, verifier.link, verifier.entries, problems[0] if problems else "")
-            await store.note_verified(who(request), verified, len(problems))
+            await store.note_verified(who(request), verified(verifier, problems), len(problems))
         tell(problems, verifier.entries)
-        return await self.show(request, Result(verifier.entries, tuple(problems[:MOST_PROBLEMS])))
+        found = Result(verifier.entries, tuple(problems[:MOST_PROBLEMS]), tuple(verifier.acknowledged[:MOST_PROBLEMS]))
+        return await self.show(request, found)
+
+    async def accept(self, request: Request) -> Reply:
+        """Acknowledges that the chain is broken as it was found, which ends the alarm and becomes an entry."""
+        await self._parts.store.accept_chain(who(request))
+        return redirect("/audit")

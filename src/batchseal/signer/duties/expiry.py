@@ -15,11 +15,14 @@ TEXTS_AT_ONCE = 20
 INSTANCE_SECONDS = 7 * 86_400.0
 # How often references are freed. That reads all operations, which are kept for good.
 REFERENCES_SECONDS = 86_400.0
+# When that is tried again after a failure.
+AGAIN_SECONDS = 600.0
 
 
 class Expiry:
-    def __init__(self, upkeep: Upkeep) -> None:
+    def __init__(self, upkeep: Upkeep, *, again_seconds: float = AGAIN_SECONDS) -> None:
         self._upkeep = upkeep
+        self._again_seconds = again_seconds
         self._next_references = 0.0  # monotonic
 
     async def drop_documents(self, seconds: float) -> None:
@@ -50,9 +53,11 @@ class Expiry:
             log.info("rows of instances removed that were not seen any more", instances=gone)
 
     async def free_references(self, seconds: float) -> None:
-        """External references of purged operations, that long after their end. Once a day."""
+        """External references of purged operations, that long after their end. Once a day. Raises DatabaseUnavailable."""
         if time.monotonic() < self._next_references:
             return
+        self._next_references = time.monotonic() + self._again_seconds
+        freed = await self._upkeep.free_references(seconds)
         self._next_references = time.monotonic() + REFERENCES_SECONDS
-        if freed := await self._upkeep.free_references(seconds):
+        if freed:
             log.info("external references freed", references=freed)

@@ -4,6 +4,7 @@
 """
 
 import time
+from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,13 @@ log = structlog.get_logger("orphans")
 class OrphanSweep:
     """Does nothing, and loads nothing, where the payload store is one of this instance alone."""
 
-    def __init__(self, database: Database, payloads: Payloads, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, payloads: Payloads, settings: Settings, pool: Executor | None = None
+    ) -> None:
         self._identity = DatabaseIdentity(database)
         self._payloads = payloads
         self._settings = settings
+        self._pool = pool
         self._orphans: Orphans | None = None
         self._next = time.monotonic() + EVERY_SECONDS
         self._stopped = ""  # why the last sweep was stopped
@@ -42,24 +46,31 @@ class OrphanSweep:
     async def claim(self) -> None:
         """At the start: writes the marker. Raises ConfigurationError where the store belongs to another database.
 
-        A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker.
+        A store that is away now is no reason not to start. No sweep trusts its rows before it has looked at the marker, and
+        nothing is stored where it names another database (`payloads/marker.py`).
         """
         if (place := self._payloads.place) is None or self._is_claimed:
             return
         from batchseal.payloads.orphans import claim
 
+        state = await self._identity.state()
+        place.keep_to(state.database)
         try:
-            await in_pool(None, partial(claim, place, await self._identity.state()))
+            await in_pool(self._pool, partial(claim, place, state))
             self._is_claimed = True
         except PayloadUnavailable as problem:
             log.warning("the payload store is away, and is looked at again in a minute", cause=problem.cause)
 
     async def claim_later(self) -> None:
-        """Once the store is there that was away at the start. Until then it has no marker, and takes nothing."""
+        """Once the store is there that was away at the start. Until then it has no marker of ours, and takes nothing."""
+        if self._is_claimed:
+            return
         try:
             await self.claim()
         except ConfigurationError as problem:
             self._note(problem.cause)
+        else:
+            self._note("")
 
     async def sweep_if_due(self) -> None:
         if time.monotonic() >= self._next:
@@ -79,7 +90,7 @@ class OrphanSweep:
                 aside_seconds=self._settings.payload_orphan_hours * HOUR,
                 delete_seconds=self._settings.payload_aside_days * DAY,
             )
-            self._orphans = Orphans(self._payloads.place, policy, self._note)
+            self._orphans = Orphans(self._payloads.place, policy, self._note, self._pool)
         return self._orphans
 
     def _note(self, stopped: str) -> None:
@@ -96,7 +107,7 @@ class OrphanSweep:
         from batchseal.payloads.orphans import other_time
 
         try:
-            cause = await in_pool(None, partial(other_time, place, await self._identity.state()))
+            cause = await in_pool(self._pool, partial(other_time, place, await self._identity.state()))
         except PayloadUnavailable as problem:
             return problem.cause
         if cause and cause != self._kept:

@@ -6,10 +6,11 @@ store that they share. Each does the rest for itself: it counts what it has, and
 
 import asyncio
 import time
-from collections.abc import Awaitable
-from concurrent.futures import Executor
+from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -17,9 +18,10 @@ import structlog
 from batchseal.admission.admission import Admission
 from batchseal.audit.head import HeadStamping, Stamp
 from batchseal.audit.verification import DailyVerification
-from batchseal.audit.writer import AuditWriter
-from batchseal.errors import BatchsealError, PayloadUnavailable
+from batchseal.audit.writer import AuditWriter, Whose
+from batchseal.errors import BatchsealError, DatabaseUnavailable
 from batchseal.payloads.interface import Payloads
+from batchseal.payloads.operation import Memory
 from batchseal.processes.link import Handler
 from batchseal.settings.load import Settings
 from batchseal.signer.duties.clock import judge, uptime
@@ -27,6 +29,7 @@ from batchseal.signer.duties.counting import Counting
 from batchseal.signer.duties.expiry import Expiry
 from batchseal.signer.duties.figures import Figures, describe
 from batchseal.signer.duties.orphans import OrphanSweep
+from batchseal.signer.duties.patience import PATIENCE_SECONDS, Patience
 from batchseal.signer.duties.purging import Purging
 from batchseal.signer.duties.sampling import Sampling
 from batchseal.signer.duties.sweeping import Sweeping
@@ -34,8 +37,13 @@ from batchseal.signer.presence import Presence
 from batchseal.store.store import Store
 from batchseal.store.trail import AuditTrail
 from batchseal.store.upkeep import Upkeep
+from batchseal.system.shared_pool import SharedPool
 
 LOOK_SECONDS, ROUND_SECONDS = 1.0, 60.0
+# Each duty has one at most. They begin when they are needed.
+DUTY_THREADS = 16
+
+Duty = Callable[[], Coroutine[Any, Any, Any]]
 HOUR, DAY = 3600, 86_400
 
 log = structlog.get_logger("duties")
@@ -73,12 +81,19 @@ class Shared(Protocol):
     @property
     def does_payloads(self) -> bool: ...
 
+    def comes_by(self, *, upkeep: bool, payloads: bool) -> None:
+        """Says that somebody looks after both, and which of them can be done just now."""
+        ...
+
 
 class Alone:
     """For an instance that shares nothing: it does all for the tables, and has no payloads but its own."""
 
     does_upkeep = True
     does_payloads = False
+
+    def comes_by(self, *, upkeep: bool, payloads: bool) -> None:
+        """Nobody else could do what is stuck here."""
 
 
 class Rounds:
@@ -94,6 +109,7 @@ class Rounds:
         retention: Retention,
         *,
         round_seconds: float = ROUND_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
         shared: Shared | None = None,
         sampling: Sampling | None = None,
         figures: Figures | None = None,
@@ -113,74 +129,105 @@ class Rounds:
         self._retention = retention
         self._round_seconds = round_seconds
         self._shared = shared or Alone()
+        # What needs the payload store, and what does not. A file call that hangs keeps none of the others.
+        self._of_payloads, self._of_tables = Patience(patience_seconds), Patience(patience_seconds)
 
     def handlers(self) -> dict[str, Handler]:
         """What workers may call over the link."""
-        return {"make_room": self.purging.make_room, "payloads": self.sweeping.said}
+
+        async def make_room(needed_bytes: int, client_service: str = "") -> int:
+            work = partial(self.purging.make_room, needed_bytes, client_service)
+            return await self._of_payloads.wait_for("make_room", work)
+
+        return {"make_room": make_room, "payloads": self.sweeping.said}
 
     async def run(self) -> None:
         """Until cancelled."""
         next_round = 0.0
-        while True:
-            try:
-                await self._counting.count_queue()
-                await self._audit.chain(shared=self._shared.does_payloads, notes=self._shared.does_upkeep)
-                if self._sampling is not None:
-                    await self._sampling.sample_if_due(for_all=self._shared.does_upkeep)
-                if self._figures is not None:
-                    await self._figures.take_if_due()
-                if time.monotonic() >= next_round:
-                    next_round = time.monotonic() + self._round_seconds
-                    await self.round()
-                    await self.sweeping.sweep_if_due(for_all=self._shared.does_payloads)
-            except BatchsealError as problem:
-                log.info("a duty is done later", cause=problem.cause)
-            except Exception:
-                log.exception("a duty failed and is done again later")
-            await asyncio.sleep(LOOK_SECONDS)
+        try:
+            while True:
+                try:
+                    await self.look()
+                    if time.monotonic() >= next_round:
+                        next_round = time.monotonic() + self._round_seconds
+                        await self.round()
+                        sweep = partial(self.sweeping.sweep_if_due, for_all=self._shared.does_payloads)
+                        await self._do(self._of_payloads, "sweep", sweep)
+                except BatchsealError as problem:
+                    log.info("duties are done later", cause=problem.cause)
+                except Exception:
+                    log.exception("duties failed and are done again later")
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            await self._of_payloads.close()
+            await self._of_tables.close()
+
+    async def _do(self, patience: Patience, name: str, duty: Duty) -> None:
+        """Does a duty. Whatever keeps it from its end keeps no other one, unless the database is away, which all need.
+
+        An instance whose volume is not mounted, or hangs, may be the one that looks after the tables for all.
+        """
+        try:
+            await patience.wait_for(name, duty)
+        except DatabaseUnavailable:
+            raise
+        except BatchsealError as problem:
+            log.info("a duty is done later", duty=name, cause=problem.cause)
+        except Exception:
+            log.exception("a duty failed and is done again later", duty=name)
+
+    async def look(self) -> None:
+        """What is done every second."""
+        tables, payloads, shared = self._of_tables, self._of_payloads, self._shared
+        shared.comes_by(upkeep=not tables.is_out, payloads=not payloads.is_out)
+        await self._do(tables, "count_queue", self._counting.count_queue)
+        await self._do(payloads, "chain", partial(self._audit.chain, Whose.OWN))
+        if shared.does_payloads:
+            await self._do(payloads, "chain, shared", partial(self._audit.chain, Whose.SHARED))
+        if shared.does_upkeep:
+            await self._do(tables, "chain, notes", partial(self._audit.chain, Whose.NOTES))
+        if self._sampling is not None:
+            sample = partial(self._sampling.sample_if_due, for_all=shared.does_upkeep)
+            await self._do(tables, "sample", sample)
+        if self._figures is not None:
+            await self._do(tables, "figures", self._figures.take_if_due)
 
     async def round(self) -> None:
         """Payloads first, then document rows, signatures, texts, references and audit entries."""
-        await self._unless_away(self._counting.count_stored())
-        await self._counting.count_rows_if_due()
-        await self._unless_away(self.purging.purge_asked())
+        keep, payloads, purging = self._retention, self._of_payloads, self.purging
+        await self._do(payloads, "count_stored", self._counting.count_stored)
+        await self._do(self._of_tables, "count_rows", self._counting.count_rows_if_due)
+        await self._do(payloads, "purge_asked", purging.purge_asked)
         if self._shared.does_payloads:
-            await self._unless_away(self.purging.purge_asked(shared=True))
+            await self._do(payloads, "purge_asked, shared", partial(purging.purge_asked, shared=True))
         if await self.suspended():
             return
-        keep = self._retention
-        await self._unless_away(self.purging.purge_due(keep.fetched, keep.unfetched))
+        purge_due = partial(purging.purge_due, keep.fetched, keep.unfetched)
+        await self._do(payloads, "purge_due", purge_due)
         if self._shared.does_payloads:
-            await self._unless_away(self.purging.purge_due(keep.fetched, keep.unfetched, shared=True))
+            await self._do(payloads, "purge_due, shared", partial(purge_due, shared=True))
         if self._shared.does_upkeep:
             await self._expire()
 
-    async def _unless_away(self, duty: Awaitable[None]) -> None:
-        """Does what needs the payload store. While that is away, the rest of the round is done all the same.
-
-        An instance whose volume is not mounted may be the one that looks after the tables for all.
-        """
-        try:
-            await duty
-        except PayloadUnavailable as problem:
-            log.info("a duty is done later", cause=problem.cause)
-
     async def _expire(self) -> None:
-        keep = self._retention
+        keep, expiry = self._retention, self._expiry
         # The dump of a backup holds all tables. A drop would wait for it, and whoever uses the table would wait behind the drop.
         may_drop = not await self._upkeep.is_being_backed_up()
+        duties: dict[str, Duty] = {}
         if may_drop:
-            await self._expiry.drop_documents(keep.documents)
-            await self._expiry.drop_signatures()
-        await self._expiry.remove_texts(keep.texts)
-        await self._expiry.free_references(keep.references)
+            duties["drop_documents"] = partial(expiry.drop_documents, keep.documents)
+            duties["drop_signatures"] = expiry.drop_signatures
+        duties["remove_texts"] = partial(expiry.remove_texts, keep.texts)
+        duties["free_references"] = partial(expiry.free_references, keep.references)
         if self._stamping is not None:
-            await self._stamping.stamp_if_due()
+            duties["stamp"] = self._stamping.stamp_if_due
         if self._verification is not None:
-            await self._verification.go_on_if_due()
+            duties["verify"] = self._verification.go_on_if_due
         if may_drop:
-            await self._audit.export_and_drop(keep.audit)
-        await self._expiry.drop_gone_instances()
+            duties["export"] = partial(self._audit.export_and_drop, keep.audit)
+        duties["drop_gone_instances"] = expiry.drop_gone_instances
+        for name, duty in duties.items():
+            await self._do(self._of_tables, name, duty)
 
     async def suspended(self) -> bool:
         """Whether the database's clock jumped lately, so that nobody knows how old anything is."""
@@ -201,24 +248,29 @@ def rounds_of(
     store: Store,
     payloads: Payloads,
     admission: Admission,
-    pool: Executor,
     presence: Presence,
     sampling: Sampling | None = None,
     stamp: Stamp | None = None,
+    memory: Memory = nullcontext,
 ) -> Rounds:
-    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured."""
+    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured.
+
+    `memory` books what reading a payload takes.
+    """
     ledger = admission.ledger
+    # Threads of their own: one that a volume keeps for ever is not missed where documents are signed.
+    pool = SharedPool(DUTY_THREADS, spare=0, name="duties")
     describe(settings)
     instance = UUID(settings.instance)
     upkeep = Upkeep(store.database, instance, store.shared)
     trail = AuditTrail(store.database, instance, store.shared)
-    orphans = OrphanSweep(store.database, payloads, settings)
+    orphans = OrphanSweep(store.database, payloads, settings, pool)
     return Rounds(
         upkeep,
         Counting(upkeep, payloads, ledger, pool, presence.others),
         Sweeping(store, payloads, instance, orphans),
         Purging(upkeep, payloads, ledger, pool, orphans.keeps),
-        AuditWriter(trail, payloads, settings.audit_path, pool),
+        AuditWriter(trail, payloads, settings.audit_path, pool, memory),
         Retention.of(settings),
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),

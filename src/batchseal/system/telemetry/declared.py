@@ -170,5 +170,9 @@ DECLARED = {
             "batchseal_audit_last_verified_timestamp_seconds",
             "When the audit chain was last verified and found intact, in Unix time; 0: never.",
         ),
+        _gauge(
+            "batchseal_audit_broken",
+            "1 from when the audit chain was found broken until it is found intact or that was acknowledged.",
+        ),
     )
 }
