@@ -286,10 +286,17 @@ class AccessLapsed(UpstreamUnavailable):
     waits_for_operator = True  # however long that takes
 
 
-class TurnOver(UpstreamError):
-    """The calls of this credential go through another instance now. The call was not sent."""
+class CallHeldBack(UpstreamError):
+    """The call was not sent, for a reason of this installation. That says nothing of the signing service."""
 
     try_again = True
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)
+
+
+class TurnOver(CallHeldBack):
+    """The calls of this credential go through another instance now. The call was not sent."""
 
 
 class UpstreamRateLimited(UpstreamError):
