@@ -1,0 +1,34 @@
+-- What an operator has done again begins anew: its time is counted from there.
+
+-- An event is given up where it is too old. One that an operator has sent again is as old as that.
+ALTER TABLE webhook_events ADD COLUMN redelivered_at timestamptz;  -- when it was last sent again; NULL: never
+
+-- As in migration 0023, but for that.
+CREATE OR REPLACE FUNCTION operator_redeliver(event_ids uuid[], of_client_service text, who text, origin text) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
+DECLARE
+    before text := coalesce(current_setting('batchseal.scope', true), '');
+    nobody uuid := '00000000-0000-0000-0000-000000000000';
+    sent integer;
+    named text;
+BEGIN
+    PERFORM set_config('batchseal.scope', '*', true);
+    WITH again AS (
+        UPDATE webhook_events e
+        SET state = 1, tries = 0, fence = e.fence + 1, next_try_at = now(), claimed_until = NULL, ended_at = NULL,
+            redelivered_at = now()
+        WHERE CASE WHEN event_ids IS NULL THEN e.state = 3 AND e.client_service = of_client_service ELSE e.id = ANY (event_ids) END
+          AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.client_service = e.client_service AND p.off_since IS NULL)
+        RETURNING e.client_service
+    )
+    SELECT count(*), string_agg(DISTINCT client_service, ', ') INTO sent, named FROM again;
+    IF sent > 0 THEN
+        INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest, actor, origin,
+                                   detail)
+        VALUES (0, nobody, nobody, 11, 0, 0, '', '', who, operator_redeliver.origin,
+                left(format('had webhook events of %s sent again: %s', named,
+                            CASE WHEN event_ids IS NULL THEN sent || ' that were given up' ELSE event_ids::text END), 1000));
+    END IF;
+    PERFORM set_config('batchseal.scope', before, true);
+    RETURN sent;
+END $$;
