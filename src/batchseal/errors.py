@@ -53,6 +53,10 @@ class FileChanged(BatchsealError):
     """A file was changed after it was claimed. `cause` is its path below the input folder."""
 
 
+class LocalFileError(BatchsealError):
+    """A file of the user cannot be read or written."""
+
+
 class RequestFailed(BatchsealError):
     """The service did not do what the client asked."""
 
