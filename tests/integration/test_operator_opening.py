@@ -1,6 +1,7 @@
 """What the operator's page opens, and what is left of it where the opening fails."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import asyncpg
@@ -27,9 +28,11 @@ WORKER = cast(Worker, NoWork())
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
-async def test_an_opening_that_fails_leaves_no_connection(database_url: str, sees_all_rows: asyncpg.Connection) -> None:
+async def test_an_opening_that_fails_leaves_no_connection(
+    database_url: str, sees_all_rows: asyncpg.Connection, tmp_path: Path
+) -> None:
     before = await sees_all_rows.fetchval(SESSIONS)
-    settings = Settings(database_url=database_url, operator_proxies="10.0.0.1", operator_user_header="X-User")
+    settings = Settings(database_url=database_url, temp_folder=tmp_path, operator_user_header="X-User")
     for wrong in ("admins", "admins=king"):
         with pytest.raises(ConfigurationError, match="--operator-roles"):
             await open_pages(replace(settings, operator_roles=wrong), WORKER)

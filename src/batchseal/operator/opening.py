@@ -28,6 +28,7 @@ from batchseal.operator.signing_in.oidc import OpenIdLogin
 from batchseal.operator.signing_in.sessions import Sessions
 from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
+from batchseal.settings.token_keys import token_keys
 from batchseal.store.database import Database
 from batchseal.store.operator import OperatorStore
 from batchseal.store.operator_accounts import OperatorAccounts, connect_accounts
@@ -43,11 +44,14 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
         opened.push_async_callback(database.close)
         store = await OperatorStore.connect(settings)
         opened.push_async_callback(store.close)
-        application = application_of(settings, worker, database, store)
+        attempts = OperatorAttempts(database, (await token_keys(settings))[0])
+        application = application_of(settings, worker, database, store, attempts)
         return application, opened.pop_all().aclose
 
 
-def application_of(settings: Settings, worker: Worker, database: Database, store: OperatorStore) -> OperatorApplication:
+def application_of(
+    settings: Settings, worker: Worker, database: Database, store: OperatorStore, attempts: OperatorAttempts
+) -> OperatorApplication:
     """All pages, which read from `store`, and who signs in, whom `database` knows. Raises ConfigurationError."""
     accounts = OperatorAccounts(database)
     trail = SignInTrail(store)
@@ -55,7 +59,6 @@ def application_of(settings: Settings, worker: Worker, database: Database, store
     surroundings = Surroundings(settings)
     renderer = Renderer(sandbox_signs=settings.sandbox_signs)
     parts = Parts(settings, store, accounts, sessions, surroundings, renderer, worker)
-    attempts = OperatorAttempts(database)
     login = AccountLogin(accounts, attempts, trail, settings, worker.standing_memory().hold)
     openid = OpenIdLogin(settings, trail, attempts) if settings.operator_oidc_issuer else None
     routes = Routes()
