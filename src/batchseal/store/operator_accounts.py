@@ -30,13 +30,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSession:
-    """Who is signed in: `source` says how (account, sandbox, oidc or header), `address` from where."""
+    """Who is signed in: `source` says how (account, sandbox, oidc or header), `address` from where, `identity` who that is at an
+    OpenID provider.
+    """
 
     name: str
     role: str
     source: str
     address: str
     began_at: datetime
+    identity: str
 
 
 async def connect_accounts(settings: Settings) -> Database:
@@ -107,9 +110,11 @@ class OperatorAccounts:
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["use_totp_step"], name, step) is not None
 
-    async def begin_session(self, digest: bytes, name: str, role: str, source: str, address: str, hours: int) -> None:
+    async def begin_session(
+        self, digest: bytes, name: str, role: str, source: str, address: str, hours: int, identity: str = ""
+    ) -> None:
         """Stores a new session, which is named by the SHA-256 of its token and lasts so many hours at most."""
-        values = digest, name, role, source, address, hours
+        values = digest, name, role, source, address, hours, identity
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["begin_operator_session"], *values)
 

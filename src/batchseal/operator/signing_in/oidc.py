@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from batchseal.errors import Forbidden, InvalidRequest, ProviderUnavailable
-from batchseal.operator.request import Request, own_address
+from batchseal.operator.request import Request, actor_of, own_address
 from batchseal.operator.roles import highest
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
@@ -98,8 +98,8 @@ class OpenIdLogin:
         joint = "&" if "?" in provider.authorization_endpoint else "?"
         return f"{provider.authorization_endpoint}{joint}{urlencode(query)}", encode(msgspec.json.encode(started))
 
-    async def finish(self, request: Request) -> tuple[str, str, str]:
-        """The name and the role of the operator whom the provider has sent back, and the page that comes next.
+    async def finish(self, request: Request) -> tuple[IdToken, str, str]:
+        """What the ID token says of the operator whom the provider has sent back, the role, and the page that comes next.
 
         Raises InvalidRequest if this browser has begun no such login, Forbidden if the provider or the groups say no, and
         TooManyRequests after too many answers from this address that the provider did not know.
@@ -129,10 +129,12 @@ class OpenIdLogin:
         role = highest(roles)
         if role is None:
             await self._trail.failed(
-                token.name, request.peer, "none of the groups at the OpenID provider has a role here"
+                actor_of(token.name, token.identity),
+                request.peer,
+                "none of the groups at the OpenID provider has a role here",
             )
             raise Forbidden("none of your groups has a role here")
-        return token.name, role, own_address(started.next)
+        return token, role, own_address(started.next)
 
     async def _exchange(self, code: str, started: Started) -> IdToken:
         """The ID token for a code. Raises Forbidden if it is not one for us."""

@@ -2,7 +2,7 @@
 
 import secrets
 
-from batchseal.operator.request import Reply, Request, SignedIn
+from batchseal.operator.request import Reply, Request, SignedIn, actor_of
 from batchseal.operator.security import cookie_attributes, cookie_name, digest_of_token, form_token
 from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
@@ -31,16 +31,19 @@ class Sessions:
         found = await self._accounts.session(digest_of_token(token), self._idle_minutes, is_use=is_use)
         if found is None:
             return None
-        return SignedIn(found.name, found.role, found.source, found.address, form_token(token))
+        return SignedIn(found.name, found.role, found.source, found.address, form_token(token), found.identity)
 
-    async def begin(self, request: Request, reply: Reply, name: str, role: str, source: str) -> SignedIn:
+    async def begin(
+        self, request: Request, reply: Reply, name: str, role: str, source: str, identity: str = ""
+    ) -> SignedIn:
         """Begins a session with a new token, and ends the one that the browser has: nobody can prepare a session for another."""
         await self.end(request)
-        await self.trail.signed_in(name, role, source, request.peer)
+        await self.trail.signed_in(actor_of(name, identity), role, source, request.peer)
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        await self._accounts.begin_session(digest_of_token(token), name, role, source, request.peer, self._hours)
+        digest = digest_of_token(token)
+        await self._accounts.begin_session(digest, name, role, source, request.peer, self._hours, identity)
         reply.with_cookie(cookie_name(request), token, cookie_attributes(request))
-        return SignedIn(name, role, source, request.peer, form_token(token))
+        return SignedIn(name, role, source, request.peer, form_token(token), identity)
 
     async def end(self, request: Request) -> None:
         """Ends the session of the request's cookie, if there is one."""

@@ -1,4 +1,4 @@
--- What an operator has done again begins anew: its time is counted from there.
+-- What operators do: an act that begins something anew counts from there, and the trail says for good who has acted.
 
 -- An event is given up where it is too old. One that an operator has sent again is as old as that.
 ALTER TABLE webhook_events ADD COLUMN redelivered_at timestamptz;  -- when it was last sent again; NULL: never
@@ -32,3 +32,6 @@ BEGIN
     PERFORM set_config('batchseal.scope', before, true);
     RETURN sent;
 END $$;
+
+-- Who is signed in by an OpenID provider: the subject at its issuer. The name of a session may become that of somebody else.
+ALTER TABLE operator_sessions ADD COLUMN identity text NOT NULL DEFAULT '';
