@@ -20,7 +20,7 @@ from batchseal.operator.pages.sign_in import SignInPages
 from batchseal.operator.pages.webhooks import WebhookPages
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.routing import Routes
-from batchseal.operator.security import Surroundings
+from batchseal.operator.security import CookieNames, Surroundings
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.headers import HeaderLogin
@@ -45,22 +45,28 @@ async def open_pages(settings: Settings, worker: Worker) -> Opened:
         store = await OperatorStore.connect(settings)
         opened.push_async_callback(store.close)
         attempts = OperatorAttempts(database, (await token_keys(settings))[0])
-        application = application_of(settings, worker, database, store, attempts)
+        cookies = CookieNames(await OperatorAccounts(database).database_id())
+        application = application_of(settings, worker, database, store, attempts, cookies)
         return application, opened.pop_all().aclose
 
 
 def application_of(
-    settings: Settings, worker: Worker, database: Database, store: OperatorStore, attempts: OperatorAttempts
+    settings: Settings,
+    worker: Worker,
+    database: Database,
+    store: OperatorStore,
+    attempts: OperatorAttempts,
+    cookies: CookieNames,
 ) -> OperatorApplication:
     """All pages, which read from `store`, and who signs in, whom `database` knows. Raises ConfigurationError."""
     accounts = OperatorAccounts(database)
     trail = SignInTrail(store)
-    sessions = Sessions(accounts, settings, trail)
+    sessions = Sessions(accounts, settings, trail, cookies)
     surroundings = Surroundings(settings)
     renderer = Renderer(sandbox_signs=settings.sandbox_signs)
     parts = Parts(settings, store, accounts, sessions, surroundings, renderer, worker)
     login = AccountLogin(accounts, attempts, trail, settings, worker.standing_memory().hold)
-    openid = OpenIdLogin(settings, trail, attempts) if settings.operator_oidc_issuer else None
+    openid = OpenIdLogin(settings, trail, attempts, cookies) if settings.operator_oidc_issuer else None
     routes = Routes()
     SignInPages(parts, login, openid).add_to(routes)
     for pages in (

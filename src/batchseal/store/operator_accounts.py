@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from batchseal.settings.load import Settings
 from batchseal.store.address import address_of
@@ -60,6 +61,12 @@ class OperatorAccounts:
         """Whether the database has these tables. That of an earlier release has none."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["has_operator_tables"]))
+
+    async def database_id(self) -> UUID:
+        """The id of the database (`store/identity.py`)."""
+        async with self._database.connection() as connection:
+            found: UUID = await connection.fetchval(QUERIES["operator_database_id"])
+            return found
 
     async def all(self) -> list[Account]:
         """All accounts, by name."""

@@ -15,6 +15,10 @@ SELECT EXISTS (SELECT FROM operator_accounts);
 -- Whether the database has the tables of the operator's page. That of an earlier release has none.
 SELECT to_regclass('operator_accounts') IS NOT NULL;
 
+-- name: operator_database_id
+-- The id of the database: all instances on it have the same sessions, and others on the same host have other cookies.
+SELECT id FROM database_identity;
+
 -- name: add_operator_account
 -- Adds an account, unless there is one of this name.
 INSERT INTO operator_accounts (name, role, password, totp_key) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING name;

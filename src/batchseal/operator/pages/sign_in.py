@@ -110,7 +110,7 @@ class SignInPages:
         address, state = await self._openid.begin(own_address(request.asked("next")))
         reply = Reply(status=303, headers=[("location", address)])
         return reply.with_cookie(
-            self._openid.cookie, state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600"
+            self._openid.cookies.login(request), state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600"
         )
 
     async def from_provider(self, request: Request) -> Reply:
@@ -123,4 +123,6 @@ class SignInPages:
         request.session = await sessions.begin(request, cookies, token.name, role, "oidc", token.identity)
         page = self._parts.renderer.page(request, "kept.html", next=next_address)
         page.headers += cookies.headers
-        return page.with_cookie(self._openid.cookie, "", f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=0")
+        return page.with_cookie(
+            self._openid.cookies.login(request), "", f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=0"
+        )

@@ -21,6 +21,7 @@ import structlog
 from batchseal.errors import Forbidden, InvalidRequest, ProviderUnavailable
 from batchseal.operator.request import Request, actor_of, own_address
 from batchseal.operator.roles import highest
+from batchseal.operator.security import CookieNames
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.operator.signing_in.trail import SignInTrail
@@ -66,9 +67,10 @@ class Started(msgspec.Struct):
 class OpenIdLogin:
     """Of one worker. Its HTTP client is loaded with the first login."""
 
-    cookie = "batchseal-oidc"
-
-    def __init__(self, settings: Settings, trail: SignInTrail, attempts: OperatorAttempts) -> None:
+    def __init__(
+        self, settings: Settings, trail: SignInTrail, attempts: OperatorAttempts, cookies: CookieNames
+    ) -> None:
+        self.cookies = cookies
         self._trail = trail
         self._attempts = attempts
         self._issuer = settings.operator_oidc_issuer.rstrip("/")
@@ -105,7 +107,7 @@ class OpenIdLogin:
         TooManyRequests after too many answers from this address that the provider did not know.
         """
         try:
-            started = msgspec.json.decode(decode(request.cookie(self.cookie)), type=Started)
+            started = msgspec.json.decode(decode(request.cookie(self.cookies.login(request))), type=Started)
         except (ValueError, RecursionError):
             raise InvalidRequest("this browser has begun no login; begin anew") from None
         if not hmac.compare_digest(request.asked("state").encode(), started.state.encode()):

@@ -3,7 +3,7 @@
 import secrets
 
 from batchseal.operator.request import Reply, Request, SignedIn, actor_of
-from batchseal.operator.security import cookie_attributes, cookie_name, digest_of_token, form_token
+from batchseal.operator.security import CookieNames, cookie_attributes, digest_of_token, form_token
 from batchseal.operator.signing_in.trail import SignInTrail
 from batchseal.settings.load import Settings
 from batchseal.store.operator_accounts import OperatorAccounts
@@ -16,15 +16,18 @@ BY_ITSELF = b"batchseal-by-itself"
 class Sessions:
     """The sessions of one worker's requests. They live in the database, so that any worker takes any request."""
 
-    def __init__(self, accounts: OperatorAccounts, settings: Settings, trail: SignInTrail) -> None:
+    def __init__(
+        self, accounts: OperatorAccounts, settings: Settings, trail: SignInTrail, cookies: CookieNames
+    ) -> None:
         self._accounts = accounts
+        self._cookies = cookies
         self.trail = trail
         self._idle_minutes = settings.operator_idle_minutes
         self._hours = settings.operator_session_hours
 
     async def find(self, request: Request) -> SignedIn | None:
         """Who has sent this request, by its cookie. Raises DatabaseUnavailable."""
-        token = request.cookie(cookie_name(request))
+        token = request.cookie(self._cookies.session(request))
         if not token or len(token) > 100:
             return None
         is_use = BY_ITSELF not in request.headers
@@ -42,15 +45,14 @@ class Sessions:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         digest = digest_of_token(token)
         await self._accounts.begin_session(digest, name, role, source, request.peer, self._hours, identity)
-        reply.with_cookie(cookie_name(request), token, cookie_attributes(request))
+        reply.with_cookie(self._cookies.session(request), token, cookie_attributes(request))
         return SignedIn(name, role, source, request.peer, form_token(token), identity)
 
     async def end(self, request: Request) -> None:
         """Ends the session of the request's cookie, if there is one."""
-        if token := request.cookie(cookie_name(request)):
+        if token := request.cookie(self._cookies.session(request)):
             await self._accounts.end_session(digest_of_token(token))
 
-    @staticmethod
-    def forget_cookie(request: Request, reply: Reply) -> Reply:
+    def forget_cookie(self, request: Request, reply: Reply) -> Reply:
         """The reply, with the message to the browser that its cookie is over."""
-        return reply.with_cookie(cookie_name(request), "", f"{cookie_attributes(request)}; Max-Age=0")
+        return reply.with_cookie(self._cookies.session(request), "", f"{cookie_attributes(request)}; Max-Age=0")

@@ -35,3 +35,6 @@ END $$;
 
 -- Who is signed in by an OpenID provider: the subject at its issuer. The name of a session may become that of somebody else.
 ALTER TABLE operator_sessions ADD COLUMN identity text NOT NULL DEFAULT '';
+
+-- Cookies are named by the database whose sessions they are of.
+CREATE POLICY for_operators ON database_identity FOR SELECT USING (current_setting('batchseal.scope', true) = 'operators');
