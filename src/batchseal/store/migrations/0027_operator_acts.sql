@@ -1,4 +1,5 @@
--- What operators do: an act that begins something anew counts from there, and the trail says for good who has acted.
+-- What operators do: an act that begins something anew counts from there, and the trail says for good who has acted. At the end:
+-- what an earlier release ends counts in the consumption.
 
 -- An event is given up where it is too old. One that an operator has sent again is as old as that.
 ALTER TABLE webhook_events ADD COLUMN redelivered_at timestamptz;  -- when it was last sent again; NULL: never
@@ -38,3 +39,27 @@ ALTER TABLE operator_sessions ADD COLUMN identity text NOT NULL DEFAULT '';
 
 -- Cookies are named by the database whose sessions they are of.
 CREATE POLICY for_operators ON database_identity FOR SELECT USING (current_setting('batchseal.scope', true) = 'operators');
+
+-- Consumption is counted by whoever moves the entry of an end into the chain. An instance of release 0.1 that still runs beside this
+-- one moves the entries of its own ends, and knows of no consumption. So the database counts them, in the same transaction. Such an
+-- entry says only how many documents were signed and failed in all.
+CREATE FUNCTION count_end_of_earlier_release() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
+DECLARE
+    before text := coalesce(current_setting('batchseal.scope', true), '');
+BEGIN
+    PERFORM set_config('batchseal.scope', '*', true);
+    INSERT INTO consumption AS c (client_service, month, signatures, failures)
+    SELECT OLD.client_service, date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date, OLD.signed, OLD.failed
+    FROM operations o WHERE o.id = OLD.operation_id
+    ON CONFLICT (month, client_service) DO UPDATE
+    SET signatures = c.signatures + excluded.signatures, failures = c.failures + excluded.failures;
+    PERFORM set_config('batchseal.scope', before, true);
+    RETURN NULL;
+END $$;
+
+-- The setting lasts for the transaction of whoever counts (see the query `audit_take`).
+CREATE TRIGGER end_of_earlier_release AFTER DELETE ON audit_pending
+    FOR EACH ROW WHEN (OLD.event = 2 AND OLD.signed_more IS NULL
+                       AND current_setting('batchseal.counts_consumption', true) IS DISTINCT FROM 'yes')
+    EXECUTE FUNCTION count_end_of_earlier_release();
