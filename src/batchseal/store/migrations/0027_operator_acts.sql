@@ -34,6 +34,34 @@ BEGIN
     RETURN sent;
 END $$;
 
+-- As in migration 0023, but the patience with an operation begins anew (`reopened_at`), as at a retry: it may have been held for days.
+CREATE OR REPLACE FUNCTION operator_resume(operation_ids bigint[], who text, origin text)
+RETURNS TABLE (operation_id bigint, result text, documents integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = batchseal, pg_temp AS $$
+DECLARE
+    before text := coalesce(current_setting('batchseal.scope', true), '');
+    one operations;
+BEGIN
+    PERFORM set_config('batchseal.scope', '*', true);
+    FOREACH operation_id IN ARRAY operation_ids LOOP
+        documents := 0;
+        SELECT * INTO one FROM operations o WHERE o.id = operation_id FOR UPDATE;
+        result := CASE WHEN NOT FOUND THEN 'unknown' WHEN one.status IN (2, 4) THEN 'finished' WHEN one.held_at IS NULL THEN 'not held'
+                       ELSE 'done' END;
+        IF result = 'done' THEN
+            documents := one.documents_total - one.documents_signed - one.documents_failed;
+            UPDATE operations o SET held_at = NULL, next_try_at = NULL, reopened_at = now() WHERE o.id = one.id;
+            INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest, actor, origin,
+                                       detail)
+            VALUES (one.id, one.instance, one.payload_id, 12, one.documents_signed, one.documents_failed, one.client_service, '', who,
+                    operator_resume.origin, 'it was held after a restore');
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+    PERFORM pg_notify('batchseal_left', '');
+    PERFORM set_config('batchseal.scope', before, true);
+END $$;
+
 -- Who is signed in by an OpenID provider: the subject at its issuer. The name of a session may become that of somebody else.
 ALTER TABLE operator_sessions ADD COLUMN identity text NOT NULL DEFAULT '';
 
