@@ -53,6 +53,10 @@ class FileChanged(BatchsealError):
     """A file was changed after it was claimed. `cause` is its path below the input folder."""
 
 
+class LocalFileError(BatchsealError):
+    """A file of the user cannot be read or written."""
+
+
 class RequestFailed(BatchsealError):
     """The service did not do what the client asked."""
 
@@ -289,10 +293,17 @@ class AccessLapsed(UpstreamUnavailable):
     waits_for_operator = True  # however long that takes
 
 
-class TurnOver(UpstreamError):
-    """The calls of this credential go through another instance now. The call was not sent."""
+class CallHeldBack(UpstreamError):
+    """The call was not sent, for a reason of this installation. That says nothing of the signing service."""
 
     try_again = True
+
+    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)
+
+
+class TurnOver(CallHeldBack):
+    """The calls of this credential go through another instance now. The call was not sent."""
 
 
 class UpstreamRateLimited(UpstreamError):

@@ -15,13 +15,14 @@ from tests.support.parts import Connect
 from tests.support.upstream import CALLER, CONTENTS, Running, running_service
 
 from batchseal.commands import credential as command
-from batchseal.errors import CallRejected, CredentialUnusable
+from batchseal.errors import CallRejected, CredentialUnusable, DatabaseUnavailable
 from batchseal.operation import OperationStatus
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.load import Settings
 from batchseal.signer.pace import Pace
-from batchseal.store.credentials import CredentialTable
+from batchseal.store.credentials import CredentialTable, StoredGrant
 from batchseal.system.backoff import Backoff
+from batchseal.upstream.breaker import FAILURES
 from batchseal.upstream.remote import RemoteUpstream
 
 PIN = "1234"
@@ -29,10 +30,24 @@ PIN = "1234"
 PACE = Pace(between_tries=Backoff(0.05, 0.2), look_seconds=0.05, patience_seconds=0.0)
 
 
+class Grants(CredentialTable):
+    """The database is away for the next `away` looks at a grant."""
+
+    away = 0
+
+    async def grant(self, credential: str, client: str) -> StoredGrant | None:
+        if self.away:
+            self.away -= 1
+            raise DatabaseUnavailable("the database is away")
+        return await super().grant(credential, client)
+
+
 @asynccontextmanager
-async def running_with(connect_store: Connect, folder: Path, double: Csc2, instance: UUID) -> AsyncIterator[Running]:
+async def running_with(
+    connect_store: Connect, folder: Path, double: Csc2, instance: UUID, grants: type[CredentialTable] = CredentialTable
+) -> AsyncIterator[Running]:
     store = await connect_store(instance)
-    notes = CredentialTable(store.database)
+    notes = grants(store.database)
     async with running_service(connect_store, instance, folder, double, pace=PACE, notes=notes) as running:
         yield running
 
@@ -79,6 +94,23 @@ async def test_work_waits_for_the_grant_and_goes_on_with_it(
         assert line.state == "ends soon"  # its end is ten minutes away
         assert line.subject == "CN=Misbehaving" and line.key == "EC 256"
         assert all(tries == 1 for tries in double.sent.values()), "a digest was signed twice"
+
+
+async def test_a_database_that_is_away_is_no_failure_of_the_signing_service(
+    connect_store: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The breaker stays closed, no try is spent, and the call is made once the database is back."""
+    double = Csc2("otp")
+    async with running_with(connect_store, tmp_path, double, uuid4(), Grants) as running:
+        await renew(running)
+        monkeypatch.setattr(Grants, "away", FAILURES + 1)
+        row, results = await running.finished((await running.submit("waits", CONTENTS[:3])).id)
+        assert (row.status, len(results)) == (OperationStatus.EXECUTED, 3)
+        numbers = (await running.upstream.state()).numbers
+        assert numbers["batchseal_upstream_breaker_opened_total"] == 0
+        assert numbers["batchseal_upstream_sign_calls_failed_total"] == 0
+        assert numbers["batchseal_upstream_sign_calls_total"] == double.calls["signHash"] == 1
+        assert set(double.sent.values()) == {1}
 
 
 async def test_when_it_has_lapsed_work_waits_until_it_is_renewed(

@@ -19,8 +19,12 @@ def provider() -> Iterator[str]:
     """The address of a provider that gives every user the claims that its own login page asks for."""
     port = free_port()
     command = [sys.executable, "-m", "oidc_provider_mock", "--port", str(port)]
-    for name, groups in (("ana", '["seal-team", "others"]'), ("eve", '["others"]')):
-        claims = f'{{"sub": "{name}", "preferred_username": "{name}", "groups": {groups}}}'
+    users = (
+        *(("ana", "ana", '["seal-team", "others"]'), ("eve", "eve", '["others"]')),
+        ("1007", "ana", '["auditors"]'),  # the name has passed to somebody else
+    )
+    for subject, name, groups in users:
+        claims = f'{{"sub": "{subject}", "preferred_username": "{name}", "groups": {groups}}}'
         command += ["--user-claims", claims]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
@@ -46,7 +50,7 @@ def page(provider: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
     secret.write_text("a secret that this provider does not compare\n")
     flags = (
         f"--operator-oidc-secret-file={secret}",
-        "--operator-roles=seal-team=operator",
+        "--operator-roles=seal-team=operator auditors=auditor",
         "--operator-oidc-client=batchseal",
         f"--operator-oidc-issuer={provider}",
     )
@@ -86,6 +90,22 @@ def test_an_operator_of_the_provider_has_the_role_of_the_group(page: OperatorSer
     assert answer.status == 200 and 'content="0; url=/failures"' in answer.text
     assert "ana (operator)" in visitor.get("/").text
     assert visitor.post("/operations/confirm", {"action": "retry", "id": "1"}).status == 200
+
+
+def test_the_trail_tells_two_people_apart_who_had_the_same_name(page: OperatorService, provider: str) -> None:
+    first, second = page.visitor(), page.visitor()
+    sign_in(first, "ana")
+    first.get("/")
+    assert first.post("/logout").status == 303
+    assert sign_in(second, "1007").status == 200
+    assert "Signed in as ana (auditor)" in second.get("/").text
+    trail = second.get("/audit").text
+    for subject, acts in (
+        ("ana", ("signed in (oidc, role operator)", "signed out")),
+        ("1007", ("signed in (oidc, role auditor)",)),
+    ):
+        rows = [row for row in trail.split("<tr>") if f"<td>ana ({subject} at {provider}) (127.0.0.1)</td>" in row]
+        assert all(any(act in row for row in rows) for act in acts), subject
 
 
 def test_who_is_in_no_group_with_a_role_is_refused(page: OperatorService) -> None:

@@ -116,7 +116,8 @@ def test_nobody_sees_a_page_without_signing_in(filled: OperatorService) -> None:
 def test_a_session_is_new_with_each_login_and_over_with_the_end_of_its_account(filled: OperatorService) -> None:
     visitor = filled.visitor()
     planted = "A" * 43
-    cookie = f"__Host-batchseal-{filled.port}"
+    assert visitor.sign_in("viewer").status == 303
+    (cookie,) = visitor.cookies
     visitor.cookies[cookie] = planted
     assert visitor.sign_in("viewer").status == 303
     first = visitor.cookies[cookie]
@@ -176,12 +177,20 @@ def test_a_proxy_with_tls_and_the_risk_that_was_taken(proxied: OperatorService) 
     behind = proxied.visitor(Host="seal.example", X_Forwarded_Proto="https")
     assert behind.get("/login").headers["strict-transport-security"]
     answer = behind.sign_in("viewer")
-    assert answer.status == 303 and answer.cookies[0].startswith("__Host-batchseal=") and "Secure" in answer.cookies[0]
+    assert (
+        answer.status == 303
+        and re.match(r"__Host-batchseal-[0-9a-f]{8}=", answer.cookies[0])
+        and "Secure" in answer.cookies[0]
+    )
     insecure = proxied.visitor(Host="seal.example")
     shown = insecure.get("/login")
     assert "not protected" in shown.text and "strict-transport-security" not in shown.headers
     answer = insecure.sign_in("viewer")
-    assert answer.status == 303 and "Secure" not in answer.cookies[0] and answer.cookies[0].startswith("batchseal=")
+    assert (
+        answer.status == 303
+        and "Secure" not in answer.cookies[0]
+        and re.match(r"batchseal-[0-9a-f]{8}=", answer.cookies[0])
+    )
     assert insecure.get("/").status == 200
 
 
@@ -244,7 +253,7 @@ def test_the_cookie_goes_to_nobody_else(filled: OperatorService) -> None:
     visitor = filled.visitor()
     answer = visitor.sign_in("operator")
     cookie = answer.cookies[0]
-    assert cookie.startswith(f"__Host-batchseal-{filled.port}=")
+    assert re.match(rf"__Host-batchseal-[0-9a-f]{{8}}-{filled.port}=", cookie)
     assert {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(cookie.split("; "))
 
 

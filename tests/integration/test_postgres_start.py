@@ -1,6 +1,7 @@
 """Starting and stopping the embedded server: folders, accounts, programs, and who may be wrong about them."""
 
 import asyncio
+import fcntl
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from harness.waiting import eventually
 
 from batchseal.errors import ConfigurationError, DatabaseUnavailable
 from batchseal.postgres import EmbeddedPostgres, launcher, trees
@@ -31,6 +33,7 @@ from batchseal.postgres.programs import (
     programs_for,
 )
 from batchseal.postgres.server import PATIENCE
+from batchseal.system.waits import Patience
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who has to become somebody else")
 
@@ -91,7 +94,7 @@ async def test_data_outlives_a_stop_and_nothing_else_does(service_folder: Path) 
     again = EmbeddedPostgres(service_folder)
     await again.start()
     assert await ask(again, "SELECT answer FROM kept") == "42"
-    intruder = EmbeddedPostgres(service_folder)
+    intruder = EmbeddedPostgres(service_folder, patience=Patience(0.1))
     with pytest.raises(ConfigurationError, match="another service"):
         await intruder.start()
     await intruder.stop()
@@ -100,6 +103,31 @@ async def test_data_outlives_a_stop_and_nothing_else_does(service_folder: Path) 
     (service_folder / "data" / "PG_VERSION").write_text("9\n", "ascii")
     with pytest.raises(ConfigurationError, match="made by PostgreSQL 9"):
         await again.start()
+
+
+async def test_a_start_waits_for_a_command_that_has_the_database(
+    service_folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It says so, as of any other wait, and goes on when the command has ended."""
+    make_folder(service_folder, choose_account(service_folder))
+    command = os.open(service_folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(command, fcntl.LOCK_EX)
+    server, said = EmbeddedPostgres(service_folder), ""
+    starting = asyncio.create_task(server.start())
+
+    def has_said() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return f"for whoever uses the database in {service_folder}" in said
+
+    try:
+        await eventually(lambda: has_said() or starting.done(), 30)
+        assert not starting.done()
+        os.close(command)
+        await starting
+        assert await ask(server, "SELECT 1") == "1"
+    finally:
+        await server.stop()
 
 
 async def test_a_half_made_cluster_is_made_anew(service_folder: Path) -> None:

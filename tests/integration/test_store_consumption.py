@@ -100,6 +100,39 @@ async def counted(trail: AuditTrail, months: dict[int, date]) -> dict[Key, list[
     return found
 
 
+async def test_an_end_counts_once_whichever_release_chains_it(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """While an upgrade is under way, an instance of release 0.1 chains its own ends, and knows of no consumption."""
+    me = uuid4()
+    store = await connect_store(me)
+    signer, rows = Signer(store, random.Random(3)), [await registered(store, me, 10) for _ in range(3)]
+    for row in rows:
+        await signer.end(row)
+    earlier, left, ours = (row.id for row in rows)
+    # What release 0.1 writes of an end says nothing of what was used.
+    await sees_all_rows.execute(
+        "UPDATE audit_pending SET signed_more = NULL, failed_more = NULL, time_stamps = NULL, signed_bytes = NULL"
+        " WHERE operation_id = ANY ($1)",
+        [earlier, left],
+    )
+    # How release 0.1 takes entries out before it chains them.
+    await sees_all_rows.fetch(
+        "DELETE FROM audit_pending WHERE id = ANY ($1) RETURNING id",
+        [
+            one["id"]
+            for one in await sees_all_rows.fetch("SELECT id FROM audit_pending WHERE operation_id = $1", earlier)
+        ],
+    )
+    await chained(AuditTrail(store.database, me))
+    found = await sees_all_rows.fetch("SELECT client_service, signatures, failures FROM consumption")
+    ended = await sees_all_rows.fetchrow(
+        "SELECT sum(documents_signed)::integer AS signed, sum(documents_failed)::integer AS failed FROM operations"
+    )
+    assert [tuple(one) for one in found] == [("A", ended["signed"], ended["failed"])]
+    assert await sees_all_rows.fetchval("SELECT content_bytes > 0 FROM consumption"), f"operation {ours} has told all"
+
+
 async def test_three_months_equal_an_independent_count(
     connect_store: Connect, database_url: str, sees_all_rows: asyncpg.Connection
 ) -> None:

@@ -296,6 +296,7 @@ async def test_what_is_held_is_found_and_signed_once_somebody_resumes_it(house: 
     assert [alarm.kind for alarm in await house.operators.alarms()] == ["held"]
     results = await house.operators.resume(WHO, [row.id, other.id, row.id + 99])
     assert [(one.result, one.documents) for one in results] == [("finished", 0), ("done", 3), ("unknown", 0)]
+    assert (await house.now(row)).reopened_at is not None, "the patience with it begins anew, however long it was held"
     assert await house.operators.resume(WHO, [row.id]) == done(row, "not held")
     assert ("RESUMED", WHO.name, WHO.origin) in await house.events(row)
     assert (await house.operators.operations(OperationFilter(is_held=True))).rows == ()

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
+import asyncpg
 import pytest
 from harness.waiting import eventually
 from harness.webhook_receiver import BUSY, FAIL, GONE, HANG, LONG, OLD_SECRET, REDIRECT, SECRET, TAKE, WebhookReceiver
+from tests.support.operators import WHO, operators
 from tests.support.webhooks import QUICK, end, keep, sending, webhook_at, webhooks_of
 
 from batchseal.notify.schedule import Schedule
@@ -142,6 +144,23 @@ async def test_one_that_is_gone_gets_nothing_more(connect_store: Connect) -> Non
         receiver.behave = lambda number: TAKE
         async with sending(table, webhooks_of(receiver)):
             await eventually(lambda: len(receiver.taken) == 20)
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+async def test_one_that_is_sent_again_has_all_its_tries_however_old_it_is(
+    connect_store: Connect, database_url: str, sees_all_rows: asyncpg.Connection, by_operator: bool
+) -> None:
+    with WebhookReceiver(lambda number: FAIL) as receiver:
+        _, table = await opened(connect_store, receiver)
+        await sees_all_rows.execute("UPDATE webhook_events SET state = 3, occurred_at = now() - interval '8 days'")
+        if by_operator:
+            async with operators(database_url) as operator:
+                assert await operator.redeliver(WHO, None, "A") == 1
+        else:
+            assert await table.redeliver(given_up=True) == 1
+        async with sending(table, webhooks_of(receiver), Schedule((0.01, 0.01))):
+            await eventually(lambda: len(receiver.deliveries) == 3)
+        assert await states(table) == {EventState.GIVEN_UP: 1}
 
 
 async def _is_off(table: WebhookTable) -> bool:

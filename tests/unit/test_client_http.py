@@ -14,7 +14,7 @@ from batchseal import cli
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import BatchResult, seal_batch
-from batchseal.errors import ConfigurationError, RequestFailed
+from batchseal.errors import ConfigurationError, LocalFileError, RequestFailed
 
 PAUSES = (0.0, 0.01, 0.01)
 
@@ -102,6 +102,23 @@ def test_a_document_that_was_cut_off_is_fetched_again(service: Any, body: BatchB
     with pytest.raises(RequestFailed, match="more expected"):
         client.fetch_document(7, 0, target)
     client.close()
+
+
+def test_a_full_disk_ends_the_download_at_once(service: Any, body: BatchBody, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".b.pdf.part").symlink_to("/dev/full")
+    with pytest.raises(LocalFileError, match=r"b\.pdf cannot be written: No space left"):
+        run(service, body, out)
+    assert [path.rpartition("/")[2] for _, path, _ in service.seen].count("documents") == 1
+    assert [path.name for path in out.iterdir()] == ["a.pdf"]
+
+
+def test_a_file_that_cannot_be_read_ends_the_upload_at_once(service: Any, body: BatchBody, tmp_path: Path) -> None:
+    body.documents[1].path.unlink()
+    with pytest.raises(LocalFileError, match=r"b\.pdf cannot be read: No such file"):
+        run(service, body, tmp_path / "out")
+    assert len(service.seen) <= 1
 
 
 @pytest.mark.parametrize("replies", [[], [503], [503, 429]], ids=["at once", "after a refusal", "after two refusals"])

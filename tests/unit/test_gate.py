@@ -85,7 +85,7 @@ async def test_a_call_whose_turn_was_over_is_made_again_as_it_was_and_is_no_try(
             self.made.append([*digests, request_key.encode()])
             if len(self.made) == 1:
                 door.is_open = False
-                raise TurnOver("the process was stopped meanwhile", asked=False)
+                raise TurnOver("the process was stopped meanwhile")
             return digests
 
     door.is_open, calls = True, Stopped()

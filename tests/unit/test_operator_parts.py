@@ -33,7 +33,7 @@ from batchseal.operator.routing import Routes, compiled
 from batchseal.operator.security import is_loopback_name
 from batchseal.operator.signing_in import passwords, totp
 from batchseal.operator.signing_in.headers import HeaderLogin
-from batchseal.operator.signing_in.id_token import read_id_token
+from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.operator.static_files import StaticFiles
 from batchseal.settings.load import Settings, load_settings
 from batchseal.store.operator import Sample
@@ -107,6 +107,7 @@ CLAIMS = {
     "aud": "us",
     "nonce": "n",
     "exp": 2_000,
+    "sub": "1007",
     "preferred_username": "ana",
     "groups": ["ops"],
 }
@@ -135,7 +136,7 @@ def jwk(key: rsa.RSAPrivateKey) -> dict[str, str]:
 
 def test_a_right_id_token_is_read(rsa_key: rsa.RSAPrivateKey) -> None:
     token = read(rsa_token(rsa_key, CLAIMS), jwk(rsa_key))
-    assert (token.name, token.groups) == ("ana", frozenset({"ops"}))  # type: ignore[attr-defined]
+    assert token == IdToken("ana", "1007 at https://id.example", frozenset({"ops"}))
 
 
 def test_a_token_signed_with_an_elliptic_curve_is_read() -> None:
@@ -156,7 +157,8 @@ def test_a_token_signed_with_an_elliptic_curve_is_read() -> None:
     "wrong",
     [
         *({"iss": "https://other.example"}, {"aud": "them"}, {"nonce": "m"}, {"exp": 900}, {"nbf": 1_100}),
-        *({"exp": "soon"}, {"aud": ["us", "them"]}, {"preferred_username": None, "email": 7}),
+        *({"exp": "soon"}, {"aud": ["us", "them"]}, {"sub": None, "email": "ana@example"}),
+        *({"sub": ""}, {"sub": 7}, {"sub": "1" * 256}, {"sub": "1\n2"}),
     ],
 )
 def test_a_wrong_claim_is_refused(wrong: dict[str, object], rsa_key: rsa.RSAPrivateKey) -> None:

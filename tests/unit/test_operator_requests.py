@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import uuid4
 
 import pytest
 from tests.support.operator_page import values_of
@@ -19,6 +20,7 @@ from batchseal.operator.pages.failures import FailurePages
 from batchseal.operator.rendering import Renderer
 from batchseal.operator.request import Request, SignedIn
 from batchseal.operator.routing import Routes
+from batchseal.operator.security import CookieNames
 from batchseal.store.operator import AuditLine, AuditState, Done, FailureGroup, Failures, Page
 from batchseal.store.operator_alarms import of_credential
 
@@ -35,6 +37,21 @@ def request(path: str = "/", *, method: str = "GET", headers: dict[bytes, bytes]
 def test_a_cookie_is_found_beside_those_of_other_services(other: str) -> None:
     asked = request(headers={b"cookie": f"{other}; batchseal-8090=token; z=1".encode("latin-1")})
     assert (asked.cookie("batchseal-8090"), asked.cookie("batchseal")) == ("token", "")
+
+
+@pytest.mark.parametrize("port", ["", ":8443"], ids=["a proxy that tells no port", "a port"])
+def test_services_on_one_host_have_cookies_of_their_own(port: str) -> None:
+    asked = request()
+    asked.host = f"seal.example{port}"
+    names = [
+        name
+        for service in (uuid4(), uuid4())
+        for name in (CookieNames(service).session(asked), CookieNames(service).login(asked))
+    ]
+    assert len(set(names)) == 4
+    asked.is_secure = True
+    assert CookieNames(uuid4()).session(asked).startswith("__Host-")
+    assert CookieNames(uuid4()).login(asked).startswith("__Host-")
 
 
 class LongTrail:

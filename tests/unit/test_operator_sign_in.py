@@ -5,12 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from batchseal.errors import Forbidden, NoRoom, ProviderUnavailable
 from batchseal.operator.request import Request
+from batchseal.operator.security import CookieNames
 from batchseal.operator.signing_in.accounts import AccountLogin
 from batchseal.operator.signing_in.attempts import WINDOW_SECONDS, Guess
 from batchseal.operator.signing_in.oidc import OpenIdLogin
@@ -69,6 +71,7 @@ async def test_a_password_that_nobody_compared_is_no_failure(tmp_path: Path) -> 
     assert len(attempts.counts.taken_back) == 2, "a wrong password counts"
 
 
+COOKIES = CookieNames(UUID(int=7 << 96))
 PROVIDER = Settings(operator_oidc_issuer="https://127.0.0.1:1", operator_url="https://seal.example")
 
 
@@ -82,7 +85,7 @@ async def test_a_flood_of_logins_reads_the_certificates_of_the_system_once(monke
 
     monkeypatch.setattr(ssl, "create_default_context", counted)
     nobody: Any = Nobody()
-    login = OpenIdLogin(PROVIDER, nobody, nobody)
+    login = OpenIdLogin(PROVIDER, nobody, nobody, COOKIES)
     for _ in range(3):
         with pytest.raises(ProviderUnavailable):
             await login.begin("/")
@@ -136,11 +139,11 @@ class FailingProvider(OpenIdLogin):
 async def test_a_code_that_the_provider_does_not_know_is_a_failure(problem: Exception, taken_back: list[bytes]) -> None:
     nobody: Any = Nobody()
     attempts: Any = Attempts()
-    login = FailingProvider(PROVIDER, nobody, attempts)
+    login = FailingProvider(PROVIDER, nobody, attempts, COOKIES)
     login.problem = problem
     address, cookie = await login.begin("/")
     query = {"code": ["made up"], "state": parse_qs(urlsplit(address).query)["state"]}
-    headers = {b"cookie": f"batchseal-oidc={cookie}".encode()}
+    headers = {b"cookie": f"__Host-batchseal-oidc-00000007={cookie}".encode()}
     exchange: Any = None
     answer = Request("GET", "/oidc/callback", query, headers, exchange, "192.0.2.7", "seal.example", is_secure=True)
     with pytest.raises(type(problem)):

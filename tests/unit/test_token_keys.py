@@ -15,9 +15,8 @@ from batchseal.commands.check import check_configuration
 from batchseal.errors import ConfigurationError, InvalidToken
 from batchseal.settings.client_services import ClientServices
 from batchseal.settings.options import Settings
-from batchseal.settings.token_keys import TokenKeyFile, read_token_keys, remark_on
+from batchseal.settings.token_keys import TokenKeyFile, read_token_keys, remark_on, token_keys
 from batchseal.system.key_file import load_key
-from batchseal.worker.callers import token_keys
 
 OLD, NEW, OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
 CALLER = "one"

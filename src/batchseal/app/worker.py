@@ -24,6 +24,7 @@ from batchseal.payloads.stores import payload_store
 from batchseal.processes.link import Link
 from batchseal.settings.client_services import ClientServices, client_services
 from batchseal.settings.load import Settings
+from batchseal.settings.token_keys import token_keys
 
 if TYPE_CHECKING:
     from batchseal.api.guard import Guard
@@ -80,7 +81,7 @@ async def open_application(settings: Settings) -> AsyncIterator["Guard"]:
     from batchseal.api.application import create_application
     from batchseal.worker import callers
 
-    making_keys = asyncio.create_task(callers.token_keys(settings))  # the database is connected meanwhile
+    making_keys = asyncio.create_task(token_keys(settings))  # the database is connected meanwhile
     services = client_services(settings, remarks=settings.worker <= 1)
     service, close = await build_service(settings, services)
     keys = await making_keys

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchseal.client.files import local_file
 from batchseal.errors import ConfigurationError
 
 # Files are read in pieces of this size. It is a multiple of 3, so that base64 has no padding between two pieces.
@@ -228,11 +229,14 @@ class BatchBody:
 
 
 def base64_pieces(document: Document) -> Iterator[bytes]:
-    """The file's content as base64, in pieces. Raises ConfigurationError if the file has become shorter."""
+    """The file's content as base64, in pieces. Raises LocalFileError, or ConfigurationError if the file has become shorter."""
     left = document.size
-    with document.path.open("rb") as file:
+    with local_file(document.path, "read"):
+        file = document.path.open("rb")
+    with file:
         while left:
-            piece = file.read(min(FILE_PIECE_BYTES, left))
+            with local_file(document.path, "read"):
+                piece = file.read(min(FILE_PIECE_BYTES, left))
             if len(piece) != min(FILE_PIECE_BYTES, left):
                 raise ConfigurationError(f"{document.path} became shorter while it was sent")
             left -= len(piece)

@@ -1,7 +1,8 @@
 """A client of the service over HTTP: it registers a batch, asks for its status and fetches its result.
 
 The client has one connection at a time. It repeats a call if the connection breaks or the service asks for a pause. That is safe
-for a registration too: it is repeated with the same external reference, and the service accepts a reference only once.
+for a registration too: it is repeated with the same external reference, and the service accepts a reference only once. A file of
+this machine that cannot be read or written (`LocalFileError`) ends a call at once: the connection is not the reason.
 """
 
 import http.client
@@ -12,11 +13,12 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from batchseal.client.batch import BatchBody
-from batchseal.errors import ConfigurationError, RequestFailed
+from batchseal.client.files import Target
+from batchseal.errors import ConfigurationError, LocalFileError, RequestFailed
 
 BASE_PATH = "/signstash/einvoice-integration-client-ws"
 REPLY_TIMEOUT_SECONDS = 180
@@ -139,15 +141,15 @@ class Client:
         path = f"operation/sign/detail/{operation_id}/documents"
         return self._get(path, {"Accept": "application/zip"}, read)
 
-    def fetch_document(self, operation_id: int, ordinal: int, target: BinaryIO) -> str:
+    def fetch_document(self, operation_id: int, ordinal: int, target: Target) -> str:
         """Writes one signed document to `target` and replaces what is in it. Returns its media type. Raises RequestFailed."""
         return self._copy(f"operation/sign/detail/{operation_id}/documents/{ordinal}", target)
 
-    def fetch_record(self, operation_id: int, ordinal: int, target: BinaryIO) -> None:
+    def fetch_record(self, operation_id: int, ordinal: int, target: Target) -> None:
         """Writes the evidence record of one signed document to `target`. Raises RequestFailed, with 409 while it is made."""
         self._copy(f"operation/sign/detail/{operation_id}/documents/{ordinal}/evidenceRecord", target)
 
-    def _copy(self, path: str, target: BinaryIO) -> str:
+    def _copy(self, path: str, target: Target) -> str:
         def copy(reply: http.client.HTTPResponse) -> str:
             target.seek(0)
             target.truncate()
@@ -213,6 +215,9 @@ class Client:
                 if reply.status >= 400:
                     raise problem_of(reply)
                 return read(reply)
+            except LocalFileError:
+                self.close()  # there may be more of the reply
+                raise
             except RequestFailed as problem:
                 self.close()
                 failure = problem

@@ -3,15 +3,14 @@
 A callback is told the progress of each step.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from batchseal.client.archive import Source, read_entries
 from batchseal.client.batch import BatchBody, Document
+from batchseal.client.files import PartFile
 from batchseal.client.http import BatchStatus, Client, DocumentResult
 from batchseal.errors import ConfigurationError, RequestFailed
 
@@ -69,7 +68,7 @@ def seal_batch(
     """Has the documents of `body` signed, and stores the signed files in the folder `out` under the documents' names.
 
     Where evidence records are asked for, each is stored beside its file. They follow the files within `record_seconds`, or not.
-    Raises RequestFailed, or ConfigurationError if a signed file would replace its original.
+    Raises RequestFailed, LocalFileError, or ConfigurationError if a signed file would replace its original.
     """
     check_target(body.documents, out)
     started = time.monotonic()
@@ -245,21 +244,3 @@ def fetch_one(client: Client, operation_id: int, ordinal: int, target: Path) -> 
         suffix = CMS_SUFFIXES.get(client.fetch_document(operation_id, ordinal, file), "")
         part.target = target.with_name(target.name + suffix)
     return part.target
-
-
-class PartFile:
-    """A file that gets its final name only when it is complete. If writing fails, it is deleted."""
-
-    def __init__(self, target: Path) -> None:
-        self.target, self._part = target, target.with_name(f".{target.name[:200]}.part")
-
-    def __enter__(self) -> BinaryIO:
-        self._file = self._part.open("wb")
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._file.close()
-        if kind is None:
-            os.replace(self._part, self.target)
-        else:
-            self._part.unlink()

@@ -16,7 +16,7 @@ from batchseal.client.batch import find_documents
 from batchseal.commands.caller_secret import credentials, read_text
 from batchseal.commands.comparison.run import Comparison, Slower
 from batchseal.commands.comparison.sides import Side
-from batchseal.commands.messages import complain
+from batchseal.commands.messages import complain, confirmed
 from batchseal.errors import ConfigurationError, RequestFailed
 from batchseal.settings.load import load_settings
 
@@ -32,7 +32,9 @@ A difference counts if a client could notice it: a field that is missing or has 
 status, a signature of another kind, a new service that is slower. Other differences are notes."""
 
 EXIT_CODES = """
-Exit code: 0 if nothing counts, 1 if something does or a service did not answer, 2 for wrong use."""
+Exit code: 0 if nothing counts, 1 if something does or a service did not answer, 2 for wrong use, 3 if the question
+whether to go on was declined, so that nothing was sent."""
+DECLINED = 3
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -144,8 +146,12 @@ def compare(options: Namespace) -> int:
             also_async=options.also_async,
             slower=Slower(options.slower_factor, options.slower_seconds),
         )
-        if not options.yes and not agreed(comparison, options):
-            return 2
+        if not options.yes:
+            if not sys.stdin.isatty():
+                complain("nobody can be asked here; --yes goes on without asking")
+                return 2
+            if not agreed(comparison, options):
+                return DECLINED
         try:
             comparison.run(lambda text: print(text, file=sys.stderr, flush=True))
         except RequestFailed as problem:
@@ -163,10 +169,7 @@ def agreed(comparison: Comparison, options: Namespace) -> bool:
     each = comparison.signatures
     print(f"This has {each} documents signed by {options.old} and the same by {options.new}.")
     print(f"It costs {each} signatures at each of the two, {2 * each} in all, if both are charged.")
-    if not sys.stdin.isatty():
-        complain("nobody can be asked here; --yes goes on without asking")
-        return False
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    return confirmed("Go on?")
 
 
 def side_of(name: str, options: Namespace) -> Side:

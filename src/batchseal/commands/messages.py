@@ -1,4 +1,4 @@
-"""Messages of the commands on standard error."""
+"""Messages of the commands on standard error, and what they ask."""
 
 import sys
 
@@ -6,3 +6,12 @@ import sys
 def complain(text: str) -> None:
     """Writes a warning or an error as a line of its own, with the program's name in front."""
     print(f"batchseal: {text}", file=sys.stderr)
+
+
+def confirmed(question: str) -> bool:
+    """Asks the person at the terminal. Whoever ends the input without an answer (Ctrl-D) has said no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False

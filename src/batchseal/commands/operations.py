@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from batchseal.commands.databases import OF_DATABASE, open_operator_store
 from batchseal.commands.exports import export_to
-from batchseal.commands.messages import complain
+from batchseal.commands.messages import complain, confirmed
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
 
@@ -181,7 +181,7 @@ async def change(store: "OperatorStore", options: argparse.Namespace, wanted: "O
     """Retries, cancels or purges, and says what became of each operation."""
     from batchseal.commands.operating.output import done_text, line_of_json
 
-    if not options.ids and not options.yes and not await confirmed(store, options.action, wanted):
+    if not options.ids and not options.yes and not await may_change(store, options.action, wanted):
         return 1
     changed = left = documents = 0
     async for some in changes(store, options, wanted):
@@ -207,7 +207,7 @@ async def changes(
         yield some
 
 
-async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilter") -> bool:
+async def may_change(store: "OperatorStore", action: str, wanted: "OperationFilter") -> bool:
     """Asks the person at the terminal. Without a terminal, --yes is needed."""
     count = await store.count(wanted)
     more = "more than " if count.is_cut else ""
@@ -218,8 +218,7 @@ async def confirmed(store: "OperatorStore", action: str, wanted: "OperationFilte
     if not sys.stdin.isatty():
         complain(f"these flags name {meant}; --yes is needed to {action} them")
         return False
-    said = input(f"These flags name {meant}. {action.capitalize()} those of them that can be? [y/N] ")  # noqa: ASYNC250 (Nothing else runs here.)
-    return said.strip().lower() in ("y", "yes")
+    return confirmed(f"These flags name {meant}. {action.capitalize()} those of them that can be?")
 
 
 def who_acts() -> "Who":

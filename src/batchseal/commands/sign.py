@@ -15,7 +15,7 @@ from batchseal.client.seal import BatchResult, seal_batch
 from batchseal.client.visible_options import add_visible_options, visible_info
 from batchseal.commands.caller_secret import credentials
 from batchseal.commands.messages import complain
-from batchseal.errors import RequestFailed
+from batchseal.errors import LocalFileError, RequestFailed
 from batchseal.settings.load import load_settings
 
 DESCRIPTION = """
@@ -27,7 +27,7 @@ PDF files get a PAdES signature, XML files one of XAdES, and other files one of 
 
 EXIT_CODES = """
 Exit code: 0 if every file was signed (and has its evidence record, where --evidence-record asks for one), 1 if a file was
-refused or the service did not do its work, 2 for wrong use."""
+refused, could not be read or written, or the service did not do its work, 2 for wrong use."""
 
 STEPS = {"upload": "Sending", "sign": "Signing", "download": "Fetching"}
 
@@ -192,7 +192,7 @@ def sign(options: Namespace) -> int:
             with bars.progress:
                 results.append(seal_batch(client, body, options.out, bars.report, record_seconds=options.evidence_wait))
             show_refused(console, results[-1])
-    except RequestFailed as problem:
+    except (RequestFailed, LocalFileError) as problem:
         Console(stderr=True, highlight=False).print(f"batchseal: {problem.cause}", markup=False, soft_wrap=True)
         return 1
     finally:

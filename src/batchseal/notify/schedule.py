@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 
 JITTER = 0.2
-# An event that is older than this is not tried again, whatever tries it has left: its receiver was away for too long.
+# An event that is older than this is not tried again, whatever tries it has left: its receiver was away for too long. One that an
+# operator has sent again counts as new.
 MOST_SECONDS = 7 * 86_400.0
 
 

@@ -139,7 +139,7 @@ class OperatorApplication:
             if request.session is None:
                 return self._to_login(request)
             if not request.may(route.right):
-                log.warning("operator refused", operator=request.session.name, path=request.path, address=request.peer)
+                log.warning("operator refused", operator=request.session.actor, path=request.path, address=request.peer)
                 raise Forbidden(f"this needs another role than {request.session.role}")
         if request.method == "POST" and request.session is not None and route.has_token:
             await self._check_token(request, request.session)
@@ -178,7 +178,7 @@ class OperatorApplication:
         given = await request.field(TOKEN_FIELD)
         if not hmac.compare_digest(given.encode("utf-8", "replace"), session.form_token.encode()):
             log.warning(
-                "form without its token refused", operator=session.name, path=request.path, address=request.peer
+                "form without its token refused", operator=session.actor, path=request.path, address=request.peer
             )
             raise CrossSite("the form is not one of this session; nothing was done. Open the page anew and try again")
 

@@ -18,13 +18,27 @@ MAX_STRANGER_BYTES, MAX_STRANGER_FIELDS = 16 << 10, 20
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """An operator who is signed in. `form_token` stands in every form of the session."""
+    """An operator who is signed in. `form_token` stands in every form of the session.
+
+    `identity` says who this is at an OpenID provider; it is empty for others, whom `source` and `name` identify.
+    """
 
     name: str
     role: str
     source: str
     address: str
     form_token: str
+    identity: str = ""
+
+    @property
+    def actor(self) -> str:
+        """The operator as the audit trail and the log tell it."""
+        return actor_of(self.name, self.identity)
+
+
+def actor_of(name: str, identity: str) -> str:
+    """A name, and to whom it belongs now: at an OpenID provider it may become that of somebody else."""
+    return f"{name} ({identity})" if identity else name
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from batchseal.operator.request import Request
 from batchseal.settings.load import Settings
@@ -84,19 +85,34 @@ def is_loopback_name(host: str) -> bool:
     return name in LOOPBACK_NAMES or name.endswith(".localhost") or (address is not None and address.is_loopback)
 
 
-def cookie_name(request: Request) -> str:
-    """The name of the cookie of the session. A browser takes `__Host-` only over TLS or loopback, for one host and all paths.
+class CookieNames:
+    """The names of the cookies of a service. `database` is the id of its database.
 
-    Cookies know no ports, so that the port is part of the name: two services of one machine do not take each other's.
+    Cookies know no ports, and a proxy may tell none. So a name has the begin of that id, and the port that the browser named:
+    services on one host do not take each other's cookies. A browser takes `__Host-` only over TLS or loopback, for one host and
+    all paths.
     """
-    host, _, port = request.host.rpartition(":")
-    suffix = f"-{port}" if host and port.isdecimal() else ""
-    prefix = "__Host-" if is_kept_secure(request) else ""
-    return f"{prefix}batchseal{suffix}"
+
+    def __init__(self, database: UUID) -> None:
+        self._service = database.hex[:8]
+
+    def session(self, request: Request) -> str:
+        """That of the session."""
+        return self._name("batchseal", request)
+
+    def login(self, request: Request) -> str:
+        """That of a login which was begun at an OpenID provider."""
+        return self._name("batchseal-oidc", request)
+
+    def _name(self, kind: str, request: Request) -> str:
+        host, _, port = request.host.rpartition(":")
+        suffix = f"-{port}" if host and port.isdecimal() else ""
+        prefix = "__Host-" if is_kept_secure(request) else ""
+        return f"{prefix}{kind}-{self._service}{suffix}"
 
 
 def cookie_attributes(request: Request, more: str = "SameSite=Strict") -> str:
-    """The attributes of that cookie."""
+    """The attributes of such a cookie."""
     return f"Path=/; HttpOnly; {more}" + ("; Secure" if is_kept_secure(request) else "")
 
 

@@ -37,6 +37,7 @@ from batchseal.system.waits import Patience, in_attempts, said_when_long
 
 # How long each of these may take: to make the database, to fsync it, and for the server to be ready, recovery included.
 PATIENCE = Patience(seconds=60.0)
+LOCK_LOOK_SECONDS = 0.05  # between two looks whether the lock of the folder is free
 # The signals that stop the server, and the seconds that each of them gets before the next.
 STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 # Pauses before a server that ended by itself is started again. After a run of STEADY_SECONDS the first pause is used again.
@@ -176,22 +177,24 @@ class EmbeddedPostgres:
     async def _take_lock(self) -> None:
         """Takes the lock of the folder: two servers in one folder would destroy the data.
 
-        Waits 3 s for one that is just ending.
+        Waits for a server that is just ending, and for a command that has the database since no service ran, for as long as
+        for any other part of a start. Raises ConfigurationError after that.
         """
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        deadline = time.monotonic() + 3
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(lock)
-                    raise ConfigurationError(
-                        f"another service uses the database in {self.folder}, or a command that was called while no service ran,"
-                        " such as `batchseal backup`: try again when it has ended"
-                    ) from None
-                await asyncio.sleep(0.05)
+        other = f"whoever uses the database in {self.folder}, such as `batchseal backup`, to end"
+        try:
+            async with said_when_long(other), asyncio.timeout(self._patience.total_seconds):
+                while not has_locked(lock):  # noqa: ASYNC110 (Another process frees it.)
+                    await asyncio.sleep(LOCK_LOOK_SECONDS)
+        except TimeoutError:
+            os.close(lock)
+            raise ConfigurationError(
+                f"another service uses the database in {self.folder}, or a command that was called while no service ran,"
+                " such as `batchseal backup`: try again when it has ended"
+            ) from None
+        except BaseException:
+            os.close(lock)
+            raise
         self._lock = lock
 
     async def _upgrade(self, major: str, found: Programs, launch: Launch) -> None:
@@ -345,3 +348,12 @@ class EmbeddedPostgres:
             lines = self.log_file.read_text("utf-8", "replace").splitlines()[-3:]
             return " / ".join(lines) or "it said nothing"
         return "it said nothing"
+
+
+def has_locked(descriptor: int) -> bool:
+    """Takes the lock of a file, unless somebody else has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False

@@ -24,8 +24,8 @@ AT_WORK_SECONDS = 5.0
 
 
 def log_settings(settings: Settings, process: str) -> LogSettings:
-    """How a process of the service logs. The key of masked texts is the same in all processes of one start."""
-    key = hashlib.sha256(f"{settings.start}{settings.instance}".encode()).digest() if settings.log_masked else b""
+    """How a process of the service logs."""
+    key = mask_key(settings) if settings.log_masked else b""
     return LogSettings(
         settings.log_level,
         settings.log_format,
@@ -35,6 +35,11 @@ def log_settings(settings: Settings, process: str) -> LogSettings:
         process,
         settings.instance,
     )
+
+
+def mask_key(settings: Settings) -> bytes:
+    """The key of masked texts. It is the same in all processes of one start."""
+    return hashlib.sha256(f"{settings.start}{settings.instance}".encode()).digest()
 
 
 def begin(processes: Sequence[str]) -> tuple[str, int]:

@@ -1,11 +1,20 @@
-"""The file of `--token-key-file`: the keys of the tokens that the proxy issues, the same for all instances.
+"""The keys of the tokens that the proxy issues, the same for all instances. They are the secret of an installation.
 
-Each line holds a key, the base64 of at least 32 bytes (`openssl rand -base64 32`). The first one signs, all of them verify. To
-replace a key without refusing a token: add the new one as the last line at all instances, then make it the first line, and take
-the old one out once the tokens that it has signed have run out, an hour later. Empty lines and lines that begin with # do not
-count.
+Where they are:
+
+- in the file that `--token-key-file` names, which all instances have;
+- else, with an embedded database, in the file `token.key` of the temp folder: such an instance is alone;
+- else in the database, where only the owner's role can read them (`store/token_keys.py`). The signer has read them, and the
+  supervisor has put them among the settings. A `token.key` that is left from before still verifies, so that its tokens last until
+  they run out.
+
+Each line of `--token-key-file` holds a key, the base64 of at least 32 bytes (`openssl rand -base64 32`). The first one signs, all
+of them verify. To replace a key without refusing a token: add the new one as the last line at all instances, then make it the
+first line, and take the old one out once the tokens that it has signed have run out, an hour later. Empty lines and lines that
+begin with # do not count.
 """
 
+import asyncio
 import base64
 import binascii
 import stat
@@ -15,13 +24,26 @@ from pathlib import Path
 import structlog
 
 from batchseal.errors import ConfigurationError
+from batchseal.settings.options import Settings
 from batchseal.settings.services_files import file_state
+from batchseal.system.key_file import load_key
 from batchseal.system.telemetry.events import Category, security_event
 
 LEAST_BYTES = 32
 MAX_FILE_BYTES = 64 << 10
 
 log = structlog.get_logger("api")
+
+
+async def token_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys of the tokens, that which signs first. Raises ConfigurationError."""
+    if settings.token_key_file:
+        return read_token_keys(Path(settings.token_key_file))
+    shared = tuple(base64.b64decode(text) for text in settings.token_keys.split())
+    if shared and not settings.token_key_path.exists():
+        return shared
+    # A key that is made now is fsynced, which takes long on a busy disk.
+    return (*shared, await asyncio.to_thread(load_key, settings.token_key_path))
 
 
 def read_token_keys(path: Path) -> tuple[bytes, ...]:

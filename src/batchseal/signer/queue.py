@@ -396,5 +396,5 @@ class SigningQueue:
 
 
 def age_seconds(row: OperationRow) -> float:
-    """How long ago it was registered, or opened again."""
+    """How long ago it was registered, or opened again, or resumed after a restore."""
     return (datetime.now(UTC) - (row.reopened_at or row.created_at)).total_seconds()

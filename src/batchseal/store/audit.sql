@@ -30,8 +30,10 @@ SELECT a.*, NULL::timestamptz AS created_at, ''::bytea AS payload_record, '{}'::
 FROM audit_pending a WHERE a.operation_id = 0 AND a.id > $1 ORDER BY a.id LIMIT $2;
 
 -- name: audit_take
--- Takes entries out of the pending ones, and says which of them were still there.
-DELETE FROM audit_pending WHERE id = ANY ($1::bigint[]) RETURNING id;
+-- Takes entries out of the pending ones, and says which of them were still there. Whoever does this counts what was used, which the
+-- database does for a release that knows of no consumption (migration 0027).
+WITH counting AS (SELECT set_config('batchseal.counts_consumption', 'yes', true))
+DELETE FROM audit_pending USING counting WHERE id = ANY ($1::bigint[]) RETURNING id;
 
 -- name: audit_last
 -- The last position and link of the chain, with their month. If all entries were dropped, these are those of the last anchor.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from batchseal.settings.load import Settings
 from batchseal.store.address import address_of
@@ -30,13 +31,16 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSession:
-    """Who is signed in: `source` says how (account, sandbox, oidc or header), `address` from where."""
+    """Who is signed in: `source` says how (account, sandbox, oidc or header), `address` from where, `identity` who that is at an
+    OpenID provider.
+    """
 
     name: str
     role: str
     source: str
     address: str
     began_at: datetime
+    identity: str
 
 
 async def connect_accounts(settings: Settings) -> Database:
@@ -57,6 +61,12 @@ class OperatorAccounts:
         """Whether the database has these tables. That of an earlier release has none."""
         async with self._database.connection() as connection:
             return bool(await connection.fetchval(QUERIES["has_operator_tables"]))
+
+    async def database_id(self) -> UUID:
+        """The id of the database (`store/identity.py`)."""
+        async with self._database.connection() as connection:
+            found: UUID = await connection.fetchval(QUERIES["operator_database_id"])
+            return found
 
     async def all(self) -> list[Account]:
         """All accounts, by name."""
@@ -107,9 +117,11 @@ class OperatorAccounts:
         async with self._database.connection() as connection:
             return await connection.fetchval(QUERIES["use_totp_step"], name, step) is not None
 
-    async def begin_session(self, digest: bytes, name: str, role: str, source: str, address: str, hours: int) -> None:
+    async def begin_session(
+        self, digest: bytes, name: str, role: str, source: str, address: str, hours: int, identity: str = ""
+    ) -> None:
         """Stores a new session, which is named by the SHA-256 of its token and lasts so many hours at most."""
-        values = digest, name, role, source, address, hours
+        values = digest, name, role, source, address, hours, identity
         async with self._database.connection() as connection:
             await connection.execute(QUERIES["begin_operator_session"], *values)
 

@@ -15,6 +15,10 @@ SELECT EXISTS (SELECT FROM operator_accounts);
 -- Whether the database has the tables of the operator's page. That of an earlier release has none.
 SELECT to_regclass('operator_accounts') IS NOT NULL;
 
+-- name: operator_database_id
+-- The id of the database: all instances on it have the same sessions, and others on the same host have other cookies.
+SELECT id FROM database_identity;
+
 -- name: add_operator_account
 -- Adds an account, unless there is one of this name.
 INSERT INTO operator_accounts (name, role, password, totp_key) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING name;
@@ -43,14 +47,14 @@ WITH over AS (
 ), noted AS (
     UPDATE operator_accounts SET signed_in_at = now() WHERE name = $2 AND $4 = 'account'
 )
-INSERT INTO operator_sessions (digest, name, role, source, address, until)
-VALUES ($1, $2, $3, $4, $5, now() + $6::integer * interval '1 hour');
+INSERT INTO operator_sessions (digest, name, role, source, address, until, identity)
+VALUES ($1, $2, $3, $4, $5, now() + $6::integer * interval '1 hour', $7);
 
 -- name: operator_session
 -- A session that was used within $2 minutes. Its role is that of its account as it is now; that of a trial ends with the first account.
 -- The time of its use is noted once a minute, or more often where few minutes end a session.
 WITH found AS (
-    SELECT s.digest, s.name, coalesce(a.role, s.role) AS role, s.source, s.address, s.began_at, s.seen_at
+    SELECT s.digest, s.name, coalesce(a.role, s.role) AS role, s.source, s.address, s.began_at, s.seen_at, s.identity
     FROM operator_sessions s LEFT JOIN operator_accounts a ON a.name = s.name AND s.source = 'account'
     WHERE s.digest = $1 AND s.until > now() AND s.seen_at > now() - $2::integer * interval '1 minute'
       AND (s.source <> 'account' OR a.name IS NOT NULL)
@@ -59,7 +63,7 @@ WITH found AS (
     UPDATE operator_sessions s SET seen_at = now() FROM found
     WHERE s.digest = found.digest AND $3 AND found.seen_at < now() - least(interval '1 minute', $2::integer * interval '2 seconds')
 )
-SELECT name, role, source, address, began_at FROM found;
+SELECT name, role, source, address, began_at, identity FROM found;
 
 -- name: end_operator_session
 -- Ends a session.

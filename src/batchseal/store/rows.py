@@ -97,7 +97,7 @@ class OperationRow:
     )
     request_id: str | None = None  # of the request that brought it
     trace_parent: str | None = None  # where that request stands in a trace (W3C Trace Context), if it stands in one
-    reopened_at: datetime | None = None  # when its failed documents were last opened again
+    reopened_at: datetime | None = None  # when its failed documents were last opened again, or it was resumed
 
     @property
     def payloads(self) -> PayloadColumns:

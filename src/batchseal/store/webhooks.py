@@ -54,6 +54,7 @@ class EndpointRow:
 class EventRow:
     """An event as it is stored. Every write to it names `fence`.
 
+    `age_seconds` is the time since it occurred, or since an operator had it sent again.
     `details` (JSON) is what is told of an event that is about no operation. `http_status` and `problem` are of the last try.
     """
 

@@ -41,7 +41,7 @@ WITH due AS (
     WHERE e.number = due.number
     RETURNING e.*
 )
-SELECT c.*, o.external_reference, extract(epoch FROM now() - c.occurred_at)::float8 AS age_seconds
+SELECT c.*, o.external_reference, extract(epoch FROM now() - coalesce(c.redelivered_at, c.occurred_at))::float8 AS age_seconds
 FROM claimed c LEFT JOIN operations o ON o.id = c.operation_id
 ORDER BY c.number;
 
@@ -95,7 +95,7 @@ FROM webhook_events WHERE state = 1;
 
 -- name: webhook_events
 -- The newest events, at most $4: of one client service ($1), in one state ($2), of one operation ($3); NULL stands for any.
-SELECT e.*, o.external_reference, extract(epoch FROM now() - e.occurred_at)::float8 AS age_seconds
+SELECT e.*, o.external_reference, extract(epoch FROM now() - coalesce(e.redelivered_at, e.occurred_at))::float8 AS age_seconds
 FROM webhook_events e LEFT JOIN operations o ON o.id = e.operation_id
 WHERE ($1::text IS NULL OR e.client_service = $1) AND ($2::smallint IS NULL OR e.state = $2)
   AND ($3::bigint IS NULL OR e.operation_id = $3)
@@ -103,10 +103,11 @@ ORDER BY e.number DESC
 LIMIT $4;
 
 -- name: redeliver_webhook_events
--- Makes events due once more, with all their tries: those with the ids $1, or those of an operation ($2), or all that were given up
--- ($3), of one client service ($4; NULL: of any). One that is to be sent anyway is sent at once. A webhook that is off gets none.
+-- Makes events due once more, with all their tries and as if they were new: those with the ids $1, or those of an operation ($2), or
+-- all that were given up ($3), of one client service ($4; NULL: of any). One that is to be sent anyway is sent at once. A webhook that
+-- is off gets none.
 UPDATE webhook_events e
-SET state = 1, tries = 0, fence = e.fence + 1, next_try_at = now(), claimed_until = NULL, ended_at = NULL
+SET state = 1, tries = 0, fence = e.fence + 1, next_try_at = now(), claimed_until = NULL, ended_at = NULL, redelivered_at = now()
 WHERE (e.id = ANY ($1::uuid[]) OR e.operation_id = $2 OR ($3 AND e.state = 3))
   AND ($4::text IS NULL OR e.client_service = $4)
   AND EXISTS (SELECT FROM webhook_endpoints p WHERE p.client_service = e.client_service AND p.off_since IS NULL)

@@ -21,6 +21,11 @@ class Patience:
     seconds: float
     attempts: int = 3
 
+    @property
+    def total_seconds(self) -> float:
+        """How long all attempts may take together."""
+        return self.seconds * self.attempts
+
 
 _PRESENT: ContextVar[tuple[asyncio.Timeout, float]] = ContextVar("present attempt")  # its limit, and its time
 

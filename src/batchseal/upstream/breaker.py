@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from batchseal.errors import OutcomeUnknown, UpstreamError, UpstreamTransient, UpstreamUnavailable
+from batchseal.errors import CallHeldBack, OutcomeUnknown, UpstreamError, UpstreamTransient, UpstreamUnavailable
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 
 log = structlog.get_logger("upstream")
@@ -60,7 +60,7 @@ class Breaker:
 
         Only UpstreamTransient and OutcomeUnknown are failures here. Any other error shows that the service answers.
         """
-        if isinstance(problem, UpstreamUnavailable):  # from `enter`: no call was made
+        if isinstance(problem, CallHeldBack | UpstreamUnavailable):  # no call was made
             return
         if not isinstance(problem, UpstreamTransient | OutcomeUnknown):
             self._failures = 0

@@ -64,7 +64,7 @@ class GatedTokens:
     async def token(self) -> str:
         token = await self._tokens.token()
         if not self._gate.is_open:
-            raise TurnOver("another instance makes the calls of this credential now", asked=False)
+            raise TurnOver("another instance makes the calls of this credential now")
         return token
 
     def reject(self, token: str) -> bool:

@@ -20,17 +20,18 @@ import structlog
 
 from batchseal.errors import (
     AccessLapsed,
+    CallHeldBack,
     CallTooLarge,
     DatabaseUnavailable,
     GrantExpired,
     UpstreamError,
     UpstreamPermanent,
-    UpstreamTransient,
 )
 from batchseal.store.credentials import GrantState, StoredGrant
 from batchseal.upstream.interface import Account, Grant, RemoteKey, SigningService
 
 NONCE_BYTES = 12
+DATABASE_AWAY_SECONDS = 1.0  # between two looks at a database that is away
 
 log = structlog.get_logger("upstream")
 
@@ -58,7 +59,8 @@ class KeptGrants:
     async def take(self, account: Account, key: RemoteKey, digests: Sequence[bytes]) -> Grant:
         """A grant for one call with these digests, whose signatures are booked. `done` must follow.
 
-        Raises AccessLapsed if there is no grant that a call can be made with, CallTooLarge if it has fewer signatures left.
+        Raises AccessLapsed if there is no grant that a call can be made with, CallTooLarge if it has fewer signatures left, and
+        CallHeldBack while the database is away.
         """
         turn = self._turns.setdefault(place_of(account, key), asyncio.Lock())
         await turn.acquire()
@@ -66,7 +68,8 @@ class KeptGrants:
             return await self._take(account, key, digests)
         except DatabaseUnavailable as problem:
             turn.release()
-            raise UpstreamTransient(f"the grant is not at hand: {problem.cause}", asked=False) from None
+            cause = f"the grant is not at hand: {problem.cause}"
+            raise CallHeldBack(cause, retry_after_seconds=DATABASE_AWAY_SECONDS) from None
         except BaseException:
             turn.release()
             raise
@@ -100,7 +103,7 @@ class KeptGrants:
             await self._keep(place, stored.number, encrypted(account, key, grant.value))
         left = await self._table.spend(*place, stored.number, len(digests))
         if left is None:  # it was renewed, or has ended, in this moment
-            raise UpstreamTransient("the grant was changed meanwhile", asked=False)
+            raise CallHeldBack("the grant was changed meanwhile")
         self._left[place] = left
         return grant
 
@@ -111,7 +114,7 @@ class KeptGrants:
                 return await self._table.extend(*place, number, value)
             except DatabaseUnavailable as problem:
                 log.info("a grant waits for the database", credential=place[0], cause=problem.cause)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(DATABASE_AWAY_SECONDS)
 
     async def renew(self, account: Account, key: RemoteKey, grant: Grant, signatures: int) -> datetime:
         """Keeps a new grant in place of the present one. Returns when it ends. Raises DatabaseUnavailable."""

@@ -15,14 +15,14 @@ import structlog
 
 from batchseal.document import CertificateEnd, Credential
 from batchseal.errors import (
-    AccessLapsed,
+    CallHeldBack,
     CertificateRenewed,
     CredentialUnnamed,
     CredentialUnusable,
     TimestampFailed,
-    TurnOver,
     UpstreamError,
     UpstreamQuotaGone,
+    UpstreamUnavailable,
 )
 from batchseal.operation import Caller
 from batchseal.settings.client_services import ClientServices
@@ -344,7 +344,7 @@ class RemoteUpstream:
             began = time.monotonic()
             try:
                 signatures = await self._call(account, key, gate, digests, request_key)
-            except (TurnOver, AccessLapsed):
+            except (CallHeldBack, UpstreamUnavailable):
                 self._calls -= 1
                 self._digests -= len(digests)
                 raise  # nothing was sent, so this says nothing of the signing service

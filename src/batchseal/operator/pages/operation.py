@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import UTC, date, datetime
-from enum import Enum
 from typing import Any
 from uuid import UUID
 
@@ -14,12 +13,12 @@ from batchseal.operator.pages.parts import Parts
 from batchseal.operator.request import Reply, Request
 from batchseal.operator.roles import Right
 from batchseal.operator.routing import Routes
+from batchseal.operator.without_names import WithoutNames
+from batchseal.processes.child_entry import mask_key
 from batchseal.store.operator import OperationDetail
 
 # A bundle names so many documents: those that failed.
 MOST_IN_BUNDLE = 1000
-# What a bundle leaves out, since it may go to somebody who does not run the service.
-PERSONAL = ("description", "external_reference", "name", "actor", "origin")
 
 
 class OperationPages:
@@ -61,31 +60,18 @@ class OperationPages:
             documents += [asdict(document) for document in page.rows]
             if (cursor := page.next) is None:
                 break
+        settings = self._parts.settings
+        without_names = WithoutNames(mask_key(settings), masks_quotes=settings.log_masked)
+        of_operation = frozenset({found.line.external_reference, found.description} - {""})
         bundle = {
             "batchseal": __version__,
             "made_at": datetime.now(UTC),
-            "operation": without_names(asdict(found)),
-            "failed_documents": without_names(documents[:MOST_IN_BUNDLE]),
+            "operation": without_names.of(asdict(found), of_operation),
+            "failed_documents": without_names.of(documents[:MOST_IN_BUNDLE], of_operation),
         }
         body = msgspec.json.format(msgspec.json.encode(bundle, enc_hook=plain), indent=2)
         name = f'attachment; filename="batchseal-operation-{found.line.id}.json"'
         return Reply(body, media_type="application/json", headers=[("content-disposition", name)])
-
-
-def without_names(value: Any) -> Any:
-    """The value without the fields that could name a person or a document."""
-    if isinstance(value, dict):
-        return {
-            name: without_names(one) for name, one in value.items() if name not in PERSONAL or is_event(value, name)
-        }
-    if isinstance(value, list | tuple):
-        return [without_names(one) for one in value]
-    return value.name if isinstance(value, Enum) else value
-
-
-def is_event(value: dict[str, Any], name: str) -> bool:
-    """Whether this is the name of an event, which names no document."""
-    return name == "name" and "position" in value
 
 
 def plain(value: Any) -> Any:

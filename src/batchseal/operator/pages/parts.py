@@ -28,4 +28,4 @@ class Parts:
 def who(request: Request) -> Who:
     """Who acts in this request, for the audit trail."""
     assert request.session is not None
-    return Who(request.session.name, request.peer or "unknown")
+    return Who(request.session.actor, request.peer or "unknown")

@@ -88,7 +88,7 @@ class SignInPages:
     async def sign_out(self, request: Request) -> Reply:
         if request.session is not None:
             await self._parts.sessions.end(request)
-            await self._parts.sessions.trail.signed_out(request.session.name, request.peer)
+            await self._parts.sessions.trail.signed_out(request.session.actor, request.peer)
         return self._parts.sessions.forget_cookie(request, redirect("/login"))
 
     async def choose(self, request: Request) -> Reply:
@@ -110,7 +110,7 @@ class SignInPages:
         address, state = await self._openid.begin(own_address(request.asked("next")))
         reply = Reply(status=303, headers=[("location", address)])
         return reply.with_cookie(
-            self._openid.cookie, state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600"
+            self._openid.cookies.login(request), state, f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=600"
         )
 
     async def from_provider(self, request: Request) -> Reply:
@@ -118,9 +118,11 @@ class SignInPages:
         that another site began.
         """
         assert self._openid is not None
-        name, role, next_address = await self._openid.finish(request)
-        cookies = Reply()
-        request.session = await self._parts.sessions.begin(request, cookies, name, role, "oidc")
+        token, role, next_address = await self._openid.finish(request)
+        cookies, sessions = Reply(), self._parts.sessions
+        request.session = await sessions.begin(request, cookies, token.name, role, "oidc", token.identity)
         page = self._parts.renderer.page(request, "kept.html", next=next_address)
         page.headers += cookies.headers
-        return page.with_cookie(self._openid.cookie, "", f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=0")
+        return page.with_cookie(
+            self._openid.cookies.login(request), "", f"{cookie_attributes(request, 'SameSite=Lax')}; Max-Age=0"
+        )

@@ -5,7 +5,7 @@ name from this address, and that of the address, for whoever tries many names. N
 a proxy that is not among `--trusted-proxies` stands before the service, all browsers have the same address.
 """
 
-import hashlib
+import hmac
 from dataclasses import dataclass
 
 from batchseal.errors import TooManyRequests
@@ -29,9 +29,13 @@ class Guess:
 
 
 class OperatorAttempts:
-    """The counts. Every method raises DatabaseUnavailable: without the database nobody can sign in anyway."""
+    """The counts. Every method raises DatabaseUnavailable: without the database nobody can sign in anyway.
 
-    def __init__(self, database: Database) -> None:
+    `key` is a secret that all instances have, and the database has not for those who read this table.
+    """
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._key = key
         self._of_name = LoginFailures(database, most=MOST_OF_NAME, seconds=WINDOW_SECONDS)
         self._of_address = LoginFailures(database, most=MOST_OF_ADDRESS, seconds=WINDOW_SECONDS)
 
@@ -39,7 +43,7 @@ class OperatorAttempts:
         """Counts a guess. Raises TooManyRequests where it is one too many."""
         group = group_of(address)
         guess = Guess([])
-        for failures, pair in ((self._of_address, named(group)), (self._of_name, named(group, name))):
+        for failures, pair in ((self._of_address, self._named(group)), (self._of_name, self._named(group, name))):
             counted = await failures.count(pair)
             if counted.refused:
                 await guess.take_back()  # what was counted before it is not a guess, since none is made
@@ -48,7 +52,10 @@ class OperatorAttempts:
             guess.counted.append((failures, pair, counted))
         return guess
 
-
-def named(*parts: str) -> bytes:
-    """The name of a count. It is a digest, so that the table does not show who tried from where."""
-    return hashlib.sha256("\0".join(("operator", *parts)).encode("utf-8", "replace")).digest()
+    def _named(self, *parts: str) -> bytes:
+        """The name of a count. Who reads the table cannot find out who tried from where: names and addresses could be guessed
+        if their digest had no key.
+        """
+        return hmac.digest(
+            self._key, "\0".join(("failed login of an operator", *parts)).encode("utf-8", "replace"), "sha256"
+        )

@@ -14,14 +14,20 @@ from batchseal.system.jwt import decode
 
 LEEWAY_SECONDS = 60
 MOST_CHARACTERS = 100
+MOST_SUBJECT_CHARACTERS = 255  # Core 2
 CURVE_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
 class IdToken:
-    """Whom the provider has let in."""
+    """Whom the provider has let in.
+
+    `identity` is the subject at its issuer (Core 2): no other person ever has it. `name` is for people. It may pass from one
+    person to another, so it identifies nobody (Core 5.7).
+    """
 
     name: str
+    identity: str
     groups: frozenset[str]
 
 
@@ -59,11 +65,19 @@ def read_id_token(
         raise ValueError("it is over, or does not hold yet")
     groups = claims.get(groups_claim) or []
     named = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
-    return IdToken(name_in(claims), frozenset(str(group) for group in named))
+    return IdToken(name_in(claims), f"{subject_in(claims)} at {issuer}", frozenset(str(group) for group in named))
+
+
+def subject_in(claims: Mapping[str, Any]) -> str:
+    """Who it is at the provider. It is never shortened, since two could become one. Raises ValueError."""
+    subject = claims.get("sub")
+    if isinstance(subject, str) and 0 < len(subject) <= MOST_SUBJECT_CHARACTERS and subject.isprintable():
+        return subject
+    raise ValueError("it has no subject")
 
 
 def name_in(claims: Mapping[str, Any]) -> str:
-    """The name that the audit trail tells. Raises ValueError."""
+    """The name that people see. Raises ValueError."""
     for claim in ("preferred_username", "email", "sub"):
         name = claims.get(claim)
         if isinstance(name, str) and name and name.isprintable():

@@ -19,8 +19,9 @@ import msgspec
 import structlog
 
 from batchseal.errors import Forbidden, InvalidRequest, ProviderUnavailable
-from batchseal.operator.request import Request, own_address
+from batchseal.operator.request import Request, actor_of, own_address
 from batchseal.operator.roles import highest
+from batchseal.operator.security import CookieNames
 from batchseal.operator.signing_in.attempts import OperatorAttempts
 from batchseal.operator.signing_in.id_token import IdToken, read_id_token
 from batchseal.operator.signing_in.trail import SignInTrail
@@ -66,9 +67,10 @@ class Started(msgspec.Struct):
 class OpenIdLogin:
     """Of one worker. Its HTTP client is loaded with the first login."""
 
-    cookie = "batchseal-oidc"
-
-    def __init__(self, settings: Settings, trail: SignInTrail, attempts: OperatorAttempts) -> None:
+    def __init__(
+        self, settings: Settings, trail: SignInTrail, attempts: OperatorAttempts, cookies: CookieNames
+    ) -> None:
+        self.cookies = cookies
         self._trail = trail
         self._attempts = attempts
         self._issuer = settings.operator_oidc_issuer.rstrip("/")
@@ -98,14 +100,14 @@ class OpenIdLogin:
         joint = "&" if "?" in provider.authorization_endpoint else "?"
         return f"{provider.authorization_endpoint}{joint}{urlencode(query)}", encode(msgspec.json.encode(started))
 
-    async def finish(self, request: Request) -> tuple[str, str, str]:
-        """The name and the role of the operator whom the provider has sent back, and the page that comes next.
+    async def finish(self, request: Request) -> tuple[IdToken, str, str]:
+        """What the ID token says of the operator whom the provider has sent back, the role, and the page that comes next.
 
         Raises InvalidRequest if this browser has begun no such login, Forbidden if the provider or the groups say no, and
         TooManyRequests after too many answers from this address that the provider did not know.
         """
         try:
-            started = msgspec.json.decode(decode(request.cookie(self.cookie)), type=Started)
+            started = msgspec.json.decode(decode(request.cookie(self.cookies.login(request))), type=Started)
         except (ValueError, RecursionError):
             raise InvalidRequest("this browser has begun no login; begin anew") from None
         if not hmac.compare_digest(request.asked("state").encode(), started.state.encode()):
@@ -129,10 +131,12 @@ class OpenIdLogin:
         role = highest(roles)
         if role is None:
             await self._trail.failed(
-                token.name, request.peer, "none of the groups at the OpenID provider has a role here"
+                actor_of(token.name, token.identity),
+                request.peer,
+                "none of the groups at the OpenID provider has a role here",
             )
             raise Forbidden("none of your groups has a role here")
-        return token.name, role, own_address(started.next)
+        return token, role, own_address(started.next)
 
     async def _exchange(self, code: str, started: Started) -> IdToken:
         """The ID token for a code. Raises Forbidden if it is not one for us."""
