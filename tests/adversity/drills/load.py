@@ -28,7 +28,9 @@ class Load:
         self._pause = CALLERS / batches_a_second if batches_a_second else 0.0
         self._sync = sync
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._submit, args=(caller,), daemon=True) for caller in range(CALLERS)]
+        self._threads = [
+            threading.Thread(target=self._submit, args=(caller,), daemon=True) for caller in range(CALLERS)
+        ]
         for thread in self._threads:
             thread.start()
 
