@@ -65,7 +65,7 @@ def credentials(service: RunningService) -> str:
     return f"{services.ids()[0]}:{next(iter(services)).secret}"
 
 
-def drive(load: str = "benchmarks.load", **spec: Any) -> dict[str, Any]:
+def drive(load: str = "benchmarks.load", /, **spec: Any) -> dict[str, Any]:
     """One run of a program that makes the load, as it reports it."""
     text = json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in spec.items()})
     run = subprocess.run([sys.executable, "-m", load, text], capture_output=True, text=True, check=False)

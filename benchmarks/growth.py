@@ -6,7 +6,7 @@
 P-256 sandbox, one worker; each point is a run of its own on a service of its own, after a small one to warm up. Of each point:
 the time of all, p50 and p99 of the requests' times (`clients.py`; p99 of fewer than a hundred requests is the slowest), the peak
 memory of the service, and the size of its database at the end. Left out: repeating, so that a point may be off by what else the
-machine did then.
+machine did then. Looking at the memory takes a quarter of a core of the same run.
 
 100,000 documents are in flight once all their requests are taken and nobody has asked for a result. They have 20 KB, since what
 is in flight is rows and records, and not everybody has the disk for more.

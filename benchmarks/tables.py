@@ -216,8 +216,8 @@ GROWTH = {
 def growth(result: dict[str, Any]) -> Iterator[str]:
     yield "### Growth"
     yield ""
-    heads = ("requests", "at once", "documents", "bytes each", "seconds", "documents/s", "MB/s")
-    heads += ("p50 ms", "p99 ms", "peak MB", "database MB")
+    rates = "seconds", "documents/s", "MB/s", "p50 ms", "p99 ms"
+    heads = ("requests", "at once", "documents", "bytes each", *rates, "peak MB", "database MB")
     for name, (heading, _) in GROWTH.items():
         if name in result:
             yield f"{heading}; p50 and p99 are those of a request:"

@@ -11,7 +11,15 @@ from tests.container.load import PIECE_BYTES, XADES, store_contents
 
 from batchseal.client.batch import Document
 
-FINE = {"alive": 1, "oom_kills": 0, "restarts": 0, "refusals": 0, "impolite": 0, "documents": 200, "valid": 200}
+FINE: dict[str, float] = {
+    "alive": 1,
+    "oom_kills": 0,
+    "restarts": 0,
+    "refusals": 0,
+    "impolite": 0,
+    "documents": 200,
+    "valid": 200,
+}
 LOAD = Load(100, 2, limit_mb=192, aim_mb=160, below_mb=128)
 
 
