@@ -2,6 +2,7 @@
 
 import base64
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,20 @@ API = "/signstash/einvoice-integration-client-ws/api/v0"
 
 # So many different documents take turns in a body.
 DIFFERENT = 100
+FILL_BYTES = 1 << 20
+# A comment ends with its line.
+IN_A_COMMENT = bytes.maketrans(b"\r\n", b"xx")
 
 
 def make_documents(count: int, size_bytes: int) -> list[bytes]:
-    """Different invoices of about that size (at least 12 KB), or under that a small PDF."""
-    if size_bytes >= 12_000:
+    """Different invoices of about that size (12 KB to 20 MB), or else PDFs with a comment that fills them up."""
+    if 12_000 <= size_bytes <= 20_000_000:
         return [invoice(number, 0, size_bytes) for number in range(1, min(count, DIFFERENT) + 1)]
-    return [small_pdf(number, size_bytes) for number in range(min(count, DIFFERENT))]
+    return [filled_pdf(number, size_bytes) for number in range(min(count, DIFFERENT))]
 
 
-def small_pdf(number: int, size_bytes: int) -> bytes:
-    """One page with a line of text, filled up to the size by a comment."""
+def filled_pdf(number: int, size_bytes: int) -> bytes:
+    """One page with a line of text, filled up to the size by a comment, which is hardly compressible where it is large."""
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
@@ -34,7 +38,11 @@ def small_pdf(number: int, size_bytes: int) -> bytes:
     text = b"BT /F1 12 Tf 60 780 Td (Recibo %d) Tj ET" % number
     objects.append(b"<</Length %d>>\nstream\n%s\nendstream" % (len(text), text))
     out = bytearray(b"%PDF-1.4\n")
-    out += b"%" + b"x" * max(0, size_bytes - 900) + b"\n"
+    out += b"%"
+    chance, left = random.Random(number), max(0, size_bytes - 900)
+    for size in [FILL_BYTES] * (left // FILL_BYTES):
+        out += chance.randbytes(size).translate(IN_A_COMMENT)
+    out += b"x" * (left % FILL_BYTES) + b"\n"
     offsets = []
     for place, item in enumerate(objects, 1):
         offsets.append(len(out))

@@ -65,10 +65,10 @@ def credentials(service: RunningService) -> str:
     return f"{services.ids()[0]}:{next(iter(services)).secret}"
 
 
-def drive(**spec: Any) -> dict[str, Any]:
-    """One run of `benchmarks.load`, as it reports it."""
+def drive(load: str = "benchmarks.load", /, **spec: Any) -> dict[str, Any]:
+    """One run of a program that makes the load, as it reports it."""
     text = json.dumps({name: str(value) if isinstance(value, Path) else value for name, value in spec.items()})
-    run = subprocess.run([sys.executable, "-m", "benchmarks.load", text], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-m", load, text], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(run.stderr[-2000:])
     result: dict[str, Any] = json.loads(run.stdout)

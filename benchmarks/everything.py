@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark in turn, on a machine that does nothing else; about 25 minutes.
+"""`make bench`: every benchmark in turn, on a machine that does nothing else; about 35 minutes.
 
 Writes to `benchmarks/results/`: speed.json (flat, figure to number, with machine, versions, date, and the commit that each
 benchmark ran on), speed-by-processor.json (the newest of each family of processors), details.json (what the figures come from)
@@ -88,7 +88,6 @@ FIGURES = (
 def steps(*, smoke: bool) -> dict[str, Step]:
     """Each benchmark by its name in details.json."""
     if smoke:
-        points: list[growth.Point] = [(1, 1, 3, 15_000), (2, 2, 3, 15_000)]
         return {
             "digest": lambda: digest_ratios.measure_digest_ratios(20, 20_000, 1),
             "scan": lambda: scan_ratio.measure(20, 20_000, 1),
@@ -104,9 +103,8 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "headers": lambda: upload_beside_headers.measure(5, 20_000, 1),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
             "xml_end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"], kind=XML),
-            "growth": lambda: growth.measure({"documents": points[:1], "sizes": points[:1], "at_once": points[1:]}),
+            "growth": lambda: growth.measure(growth.SMOKE),
         }
-    series = {"documents": growth.COUNTS, "sizes": growth.SIZES, "at_once": growth.AT_ONCE}
     return {
         "digest": digest_ratios.measure_digest_ratios,
         "scan": scan_ratio.measure,
@@ -122,7 +120,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "headers": upload_beside_headers.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
         "xml_end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256"], judge=True, kind=XML),
-        "growth": lambda: growth.measure(series),
+        "growth": lambda: growth.measure(growth.SERIES),
     }
 
 

@@ -113,10 +113,17 @@ class Clock:
 
 def seal(target: Target, body: Path, reference: str, clock: Clock, save: Path | None = None) -> dict[str, Any]:
     """One batch: upload, wait until it is signed, fetch the result with its contents."""
+    register(target, body, reference, clock)
+    return collect(target, reference, clock, save)
+
+
+def register(target: Target, body: Path, reference: str, clock: Clock) -> None:
     head = json.dumps({"externalReference": reference, "description": "Benchmark"})[:-1].encode() + b","
     path = f"{API}/async/document/sign/base64/"
     clock.time("upload", lambda: check(target.post(path, head=head, body=body), 200, 202))
 
+
+def collect(target: Target, reference: str, clock: Clock, save: Path | None = None) -> dict[str, Any]:
     def wait() -> dict[str, Any]:
         while True:
             asked = f"{API}/async/operation/status/withExternalReference/{reference}"

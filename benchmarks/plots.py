@@ -1,7 +1,10 @@
 """One plot each of what the benchmarks found, as SVG: the files of `benchmarks/results/` that the README shows."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from benchmarks.tables import GROWTH
 
 
 def draw(details: dict[str, Any], folder: Path) -> None:
@@ -14,11 +17,13 @@ def draw(details: dict[str, Any], folder: Path) -> None:
     mpl.use("svg")
     # The same numbers give the same file.
     mpl.rcParams |= {"svg.hashsalt": "batchseal", "font.size": 9, "svg.fonttype": "none"}
-    for name, plot in (("packaging", packaging), ("end_to_end", end_to_end), ("growth", growth)):
-        if name in details:
-            figure = plot(details[name])
-            figure.tight_layout()
-            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figures = {name: plot(details[name]) for name, plot in PLOTS.items() if name in details}
+    for name, (heading, x) in GROWTH.items():
+        if points := details.get("growth", {}).get(name):
+            figures[f"growth_{name}"] = growth(points, heading, x)
+    for name, figure in figures.items():
+        figure.tight_layout()
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
 
 
 def new_figure(width: float, columns: int = 1) -> Any:
@@ -55,25 +60,25 @@ def end_to_end(result: dict[str, Any]) -> Any:
     return figure
 
 
-def growth(result: dict[str, Any]) -> Any:
+def growth(points: Sequence[Mapping[str, float]], heading: str, x: str) -> Any:
+    """The rate, how long requests take, and what memory and database take, by what grows."""
     figure, axes = new_figure(11, 3)
-    for axis, (series, x, y) in zip(
-        axes,
-        (
-            ("documents", "documents", "seconds"),
-            ("sizes", "document_bytes", "mb_per_second"),
-            ("at_once", "at_once", "documents_per_second"),
-        ),
-        strict=True,
-    ):
-        points = result[series]
-        axis.plot([p[x] for p in points], [p[y] for p in points], "o-", label=y.replace("_", " "))
-        memory = axis.twinx()
-        memory.plot([p[x] for p in points], [p["peak_service_mb"] for p in points], "s--", color="C1")
-        memory.set_ylabel("peak MB", color="C1")
-        memory.set_ylim(bottom=0)
+    rate, unit = ("mb_per_second", "MB/s") if x == "document_bytes" else ("documents_per_second", "documents/s")
+    panels = ((rate,), unit), (("p50_ms", "p99_ms"), "ms"), (("peak_service_mb", "database_mb"), "MB")
+    for axis, (fields, unit) in zip(axes, panels, strict=True):
+        for field, style in zip(fields, ("o-", "s--"), strict=False):
+            axis.plot([point[x] for point in points], [point[field] for point in points], style, label=NAMES.get(field))
         axis.set_xscale("log")
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel(x.replace("_", " "))
-        axis.set_ylabel(y.replace("_", " "))
+        axis.set_xlabel(heading.lower() + (", bytes" if x == "document_bytes" else ""))
+        axis.set_ylabel(unit)
+        if unit == "ms":
+            axis.set_yscale("log")
+        else:
+            axis.set_ylim(bottom=0)
+        if len(fields) > 1:
+            axis.legend()
     return figure
+
+
+NAMES = {"p50_ms": "p50", "p99_ms": "p99", "peak_service_mb": "memory at its peak", "database_mb": "database"}
+PLOTS = {"packaging": packaging, "end_to_end": end_to_end}

@@ -204,14 +204,27 @@ def latency(result: dict[str, Any]) -> Iterator[str]:
     yield from table(("figure", "value"), [(f"`{name}`", value) for name, value in result.items()])
 
 
+# What grows in each series of the growth benchmark: its heading, and the field that is the abscissa of its plot.
+GROWTH = {
+    "in_flight": ("Documents in flight", "documents"),
+    "singles": ("Clients of single documents", "at_once"),
+    "by_size": ("Size of the documents", "document_bytes"),
+    "batches": ("Batches at once", "at_once"),
+}
+
+
 def growth(result: dict[str, Any]) -> Iterator[str]:
     yield "### Growth"
     yield ""
-    heads = ("requests", "at once", "documents", "bytes each", "seconds", "documents/s", "MB/s", "peak MB")
-    for points in result.values():
-        yield from table(heads, [tuple(point.values()) for point in points])
-    yield "![Growth](results/growth.svg)"
-    yield ""
+    rates = "seconds", "documents/s", "MB/s", "p50 ms", "p99 ms"
+    heads = ("requests", "at once", "documents", "bytes each", *rates, "peak MB", "database MB")
+    for name, (heading, _) in GROWTH.items():
+        if name in result:
+            yield f"{heading}; p50 and p99 are those of a request:"
+            yield ""
+            yield from table(heads, [tuple(point.values()) for point in result[name]])
+            yield f"![{heading}](results/growth_{name}.svg)"
+            yield ""
 
 
 def scan(result: dict[str, Any]) -> Iterator[str]:

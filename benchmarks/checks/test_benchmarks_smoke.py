@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.everything import FIGURES
-from benchmarks.tables import BEGIN, END, GOALS
+from benchmarks.growth import SERIES
+from benchmarks.tables import BEGIN, END, GOALS, GROWTH
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +30,13 @@ def test_every_benchmark_runs_in_a_small_size(tmp_path: Path) -> None:
     needed = set(GOALS) - {name for name in GOALS if name.startswith("sha256")}
     assert needed <= set(numbers)
     assert all(isinstance(value, int | float) for value in numbers.values())
+    grown = json.loads((tmp_path / "results" / "details.json").read_text())["growth"]
+    assert grown.keys() == GROWTH.keys() == SERIES.keys()
+    for points in grown.values():
+        for point in points:
+            # The seconds are rounded to hundredths.
+            assert 0 < point["p50_ms"] <= point["p99_ms"] <= 1000 * point["seconds"] + 10, point
+            assert point["database_mb"] > 1 and point["peak_service_mb"] > 20, point
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("after\n") and "an earlier table" not in text
     assert before == {path: path.stat().st_mtime_ns for path in (ROOT / "benchmarks" / "results").iterdir()}

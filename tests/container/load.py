@@ -1,25 +1,29 @@
-"""Several asynchronous requests at once, each by a process of its own; others judge the documents afterwards.
+"""Several requests at once, each by a process of its own; others judge the documents afterwards.
 
 Of PDF pdfsig is the judge. Of XML xmlsec1 is, and lxml with cryptography (`batchseal verify`), which follow the chain too.
 """
 
+import mmap
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from base64 import b64decode
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 from harness.validators import pdfsig_verify
 from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
 
 from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
-from batchseal.client.http import Client, Progress
+from batchseal.client.http import Client, Progress, problem_of
 from batchseal.client.seal import BatchResult, check_target, fetch, follow
 from batchseal.commands.verify import check_files, load_roots
 from batchseal.errors import RequestFailed
@@ -29,6 +33,8 @@ CHUNK = 50
 PATIENCE_SECONDS = 300
 REFUSALS = (429, 503, 507)
 XADES = "XAdES"
+# Where a signed document begins in a reply, and a number of characters of base64 that makes whole bytes.
+CONTENT, PIECE_BYTES = b'"signedContent":"', 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +54,16 @@ class CountingClient(Client):
     deadline = 0.0
 
     def register(self, body: BatchBody, progress: Progress = lambda sent: None) -> None:
+        self._until_taken(lambda: self._send_batch(body, progress))
+
+    def sign(self, body: BatchBody, target: BinaryIO) -> None:
+        """A synchronous request, whose reply is written to `target`."""
+        self._until_taken(lambda: self._sign(body, target))
+
+    def _until_taken(self, send: Callable[[], None]) -> None:
         while True:
             try:
-                self._send_batch(body, progress)
+                send()
                 return
             except RequestFailed as problem:
                 if problem.status not in REFUSALS:
@@ -62,6 +75,25 @@ class CountingClient(Client):
                     raise
                 time.sleep(pause)
 
+    def _sign(self, body: BatchBody, target: BinaryIO) -> None:
+        self.close()
+        try:
+            connection = self._connect()
+            connection.putrequest("POST", f"{self._base}document/sign/base64/", skip_accept_encoding=True)
+            for name, value in self._headers({"Content-Type": "application/json"}).items():
+                connection.putheader(name, value)
+            connection.putheader("Content-Length", str(body.total_bytes))
+            connection.endheaders()
+            self._send_pieces(connection, body, lambda sent: None)
+            reply = connection.getresponse()
+            if reply.status >= 400:
+                raise problem_of(reply)
+            shutil.copyfileobj(reply, target, PIECE_BYTES)
+        except (OSError, HTTPException) as problem:
+            raise RequestFailed(f"the connection broke: {problem or type(problem).__name__}") from None
+        finally:
+            self.close()
+
 
 _gate: Barrier | None = None
 
@@ -71,13 +103,17 @@ def _set_gate(gate: Barrier | None) -> None:
     _gate = gate
 
 
-def send(url: str, folder: Path, out: Path, deadline: float, signature_type: str) -> Sent:
+def send(url: str, folder: Path, out: Path, deadline: float, signature_type: str, synchronous: bool) -> Sent:
     client = CountingClient(url, CLIENT, SECRET)
     client.deadline = deadline
     wishes = Wishes(parent="ext:ExtensionContent" if signature_type == XADES else "")
     body = BatchBody(find_documents([folder], signature_type), f"load {uuid4()}", "container test", wishes)
     check_target(body.documents, out)
     try:
+        if synchronous:
+            with tempfile.TemporaryFile(dir=out.parent) as reply:
+                client.sign(body, reply)
+                return Sent(store_contents(reply, body.documents, out), client.refusals, client.impolite)
         client.register(body)
         if _gate is not None:
             _gate.wait(max(1.0, deadline - time.time()))
@@ -93,6 +129,21 @@ def send(url: str, folder: Path, out: Path, deadline: float, signature_type: str
         return Sent(0, client.refusals, client.impolite, "the others were not all taken")
 
 
+def store_contents(reply: BinaryIO, documents: Sequence[Document], out: Path) -> int:
+    """Stores the signed documents of a reply, which may have hundreds of megabytes, piece by piece. Returns how many it has."""
+    reply.flush()
+    with mmap.mmap(reply.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        end = 0
+        for number, document in enumerate(documents):
+            if (begin := text.find(CONTENT, end) + len(CONTENT)) < len(CONTENT):
+                return number
+            end = text.find(b'"', begin)
+            with (out / document.name).open("wb") as target:
+                for at in range(begin, end, PIECE_BYTES):
+                    target.write(b64decode(text[at : min(at + PIECE_BYTES, end)]))
+    return len(documents)
+
+
 def silent(step: str, done: int, total: int) -> None:
     """Progress, shown to nobody."""
 
@@ -106,6 +157,7 @@ def send_together(
     *,
     all_in_flight: bool = False,
     signature_type: str = "PAdES",
+    synchronous: bool = False,
 ) -> tuple[list[Sent], float]:
     """`requests` requests with the documents of `folder`, at once; results in `out`/0, 1, ... and the seconds it took.
 
@@ -116,7 +168,8 @@ def send_together(
     context = get_context("spawn")
     gate = context.Barrier(requests) if all_in_flight else None
     with ProcessPoolExecutor(requests, mp_context=context, initializer=_set_gate, initargs=(gate,)) as pool:
-        jobs = [pool.submit(send, url, folder, out / str(n), deadline, signature_type) for n in range(requests)]
+        common = deadline, signature_type, synchronous
+        jobs = [pool.submit(send, url, folder, out / str(n), *common) for n in range(requests)]
         return [job.result() for job in jobs], time.monotonic() - started
 
 

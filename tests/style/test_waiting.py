@@ -39,7 +39,8 @@ MAY_SLEEP = {
     "adversity/drills/hot_folders.py::hot_folder.trial": RANDOM,
     "adversity/drills/long_term.py::kill_random_lt.trial": RANDOM,
     "adversity/drills/shared_stores.py::random_kills.trial": RANDOM,
-    "adversity/drills/power.py::unsynced.cut": RANDOM,
+    "adversity/drills/power.py::power_cuts.cut": RANDOM,
+    "adversity/drills/singles.py::kill_random_singles.trial": RANDOM,
     "adversity/drills/clock.py::jump": "the clock jumps while the operation is signed, and a round of duties has no end to see",
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,
     "adversity/drills/trouble.py::disk_full.trial": "the caller stalls in the middle of its body",
@@ -58,7 +59,7 @@ MAY_SLEEP = {
     "adversity/drills/headers.py::send": "the flood has the rate of a network",
     "adversity/drills/judge.py::own_bytes": "samples of a figure that changes",
     "container/volume.py::survive_kills": RANDOM,
-    "container/load.py::CountingClient.register": "the client heeds the pause that the service asks for",
+    "container/load.py::CountingClient._until_taken": "the client heeds the pause that the service asks for",
 }
 # What is reached by no public way yet.
 MAY_PATCH_CONSTANTS = {

@@ -26,6 +26,7 @@ from tests.adversity.drills import (  # noqa: F401
     shared_calls,
     shared_stores,
     shutdown,
+    singles,
     slow_readers,
     store_away,
     takeover,

@@ -21,7 +21,6 @@ from tests.support.service import (
     ASYNC_PARTS,
     BASE,
     FAST,
-    SYNC,
     batch,
     client_of,
     documents,
@@ -141,64 +140,6 @@ def kill_sites(folder: Path) -> Iterator[Trial]:
         judge_ended(folder)
         shutil.rmtree(folder / f"site {number}", ignore_errors=True)
         return figures
-
-    yield trial
-
-
-# A request of one document passes these places so often before the next one comes.
-PASSED_BEFORE = {
-    "payload-created": 1,
-    "payload-appended": 3,
-    "payload-committed": 1,
-    "registered": 1,
-    "signatures-unrecorded": 1,
-    "finish-uncommitted": 1,
-    "finished": 1,
-}
-
-
-@drill("kill-sites-singles", quick=len(PASSED_BEFORE), short=30, long=100)
-def kill_sites_singles(folder: Path) -> Iterator[Trial]:
-    """The same for a synchronous request of one document whose payload shares a segment.
-
-    A request before it, whose payload is a file, has the segment made.
-    """
-    contents = documents(1, size_bytes=200_000)
-    fresh = after_a_first_start(folder)
-
-    def judge(service: RunningService) -> None:
-        job = Job(RunningService, batch("site", contents), multipart("site", contents), lambda *_: None)
-        again(service, job)
-        for reference in ("before", "site"):
-            judge_result(service, finished(service, reference, FINISHED_SECONDS).operation_id, contents)
-        judge_stored(service, 2, 1)
-
-    def trial(number: int) -> Figures:
-        site, passed = list(PASSED_BEFORE.items())[number % len(PASSED_BEFORE)]
-        everything = number // len(PASSED_BEFORE) % 2 == 0
-        place = folder / f"single {number}"
-        copied(fresh, place)
-        service = RunningService(*FAST, "--workers=1", folder=place)
-        with crashing(f"{site}:{passed + 1}", everything), suppress(SystemExit), service:
-            assert post(service, batch("before", contents), SYNC)[0] == 200
-            until(lambda: any(path.stat().st_size for path in (place / "temp" / "spill").glob("*.segment")), 10)
-            answer: Answer | None = None
-            with suppress(ConnectionError):
-                answer = post(service, batch("site", contents), SYNC)
-            crashed(service, everything, answer)
-            if not everything:
-                judge(service)
-        if everything:
-            assert service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
-            judge_ended(place)
-            began = time.monotonic()
-            with RunningService(*FAST, folder=place) as service:
-                ready = time.monotonic() - began
-                assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
-                judge(service)
-        judge_ended(folder)
-        shutil.rmtree(place, ignore_errors=True)
-        return {}
 
     yield trial
 

@@ -1,5 +1,6 @@
 """Callers that keep a service busy, and remember what they were told."""
 
+import itertools
 import json
 import threading
 import time
@@ -8,7 +9,7 @@ from typing import Any
 
 from harness.service import RunningService
 from harness.waiting import until
-from tests.support.service import BASE, SYNC, batch, get, post
+from tests.support.service import BASE, SYNC, batch, documents, get, post
 
 CALLERS = 3
 
@@ -27,7 +28,9 @@ class Load:
         self._pause = CALLERS / batches_a_second if batches_a_second else 0.0
         self._sync = sync
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._submit, args=(caller,)) for caller in range(CALLERS)]
+        self._threads = [
+            threading.Thread(target=self._submit, args=(caller,), daemon=True) for caller in range(CALLERS)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -38,19 +41,22 @@ class Load:
             count += 1
             due += self._pause
             try:
-                if self._sync and caller == 0:
-                    self._get_result(reference)
-                    continue
-                if post(self._service, batch(reference, self._contents))[0] == 200:
-                    self.acknowledged.append(reference)
-                if not self._pause and self._is_finished(reference):
-                    self.seen_finished.append(reference)
+                self._send(caller, reference)
             except OSError:
                 # A connection that breaks before the reply is no acknowledgement.
                 time.sleep(0.05)
 
-    def _get_result(self, reference: str) -> None:
-        code, _, said = post(self._service, batch(reference, self._contents), SYNC)
+    def _send(self, caller: int, reference: str) -> None:
+        if self._sync and caller == 0:
+            self._get_result(reference, self._contents)
+            return
+        if post(self._service, batch(reference, self._contents))[0] == 200:
+            self.acknowledged.append(reference)
+        if not self._pause and self._is_finished(reference):
+            self.seen_finished.append(reference)
+
+    def _get_result(self, reference: str, contents: list[bytes]) -> None:
+        code, _, said = post(self._service, batch(reference, contents), SYNC)
         if code == 200:
             self.acknowledged.append(reference)
             self.results[reference] = signed_contents(json.loads(said))
@@ -70,6 +76,30 @@ class Load:
     def join(self) -> None:
         for thread in self._threads:
             thread.join()
+
+
+class Singles(Load):
+    """Every caller waits in the request itself for one document, another one each time. `sent` are all, by their reference."""
+
+    def __init__(self, service: RunningService) -> None:
+        self.sent: dict[str, bytes] = {}
+        self._numbers = itertools.count()
+        self._document = documents(1)[0]
+        super().__init__(service, [])
+
+    def _send(self, caller: int, reference: str) -> None:
+        # Equal documents would have one signature, and a comment at the end of a PDF changes nothing else of it.
+        self.sent[reference] = self._document + b"%%%d\n" % next(self._numbers)
+        try:
+            self._get_result(reference, [self.sent[reference]])
+        except ConnectionRefusedError:
+            del self.sent[reference]
+            raise
+
+    @property
+    def unanswered(self) -> dict[str, bytes]:
+        """What was sent, and may have been lost with the answer."""
+        return {reference: content for reference, content in self.sent.items() if reference not in self.results}
 
 
 def signed_contents(answer: dict[str, Any]) -> list[str]:

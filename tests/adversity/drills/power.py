@@ -5,9 +5,11 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from harness.service import RunningService, descendants
 from harness.tools import SMALL_VOLUME
@@ -27,17 +29,53 @@ SITES = (
     "!finished",
 )
 FLAGS = (*FAST, "--sandbox-multisign=20", "--sandbox-latency=50")
+LoadT = TypeVar("LoadT", bound=Load)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut(Generic[LoadT]):
+    """`start` gives a service over a folder, `load` keeps it busy, and `judge` says what must be true of it after the cut.
+
+    `sites` are where everything ends in every second pair of trials. `written_back` is the share of the files of which some
+    pages were written that nobody had synced.
+    """
+
+    start: Callable[[Path], RunningService]
+    load: Callable[[RunningService], LoadT]
+    judge: Callable[[RunningService, LoadT], Figures]
+    sites: Sequence[str]
+    written_back: float = 0.5
 
 
 @drill("unsynced", quick=2, short=30, long=200, needs=SMALL_VOLUME)
 def unsynced(folder: Path) -> Iterator[Trial]:
+    """Callers send batches, and one of them waits for its results."""
+    contents = documents(40)
+
+    def start(place: Path) -> RunningService:
+        return RunningService(*FLAGS, folder=place)
+
+    def load(service: RunningService) -> Load:
+        return Load(service, contents, sync=True)
+
+    def judge(service: RunningService, load: Load) -> Figures:
+        judge_cut(service, load, contents)
+        return {
+            "acknowledged_max": len(load.acknowledged),
+            "finished_before_max": len(load.seen_finished),
+            "results_before_max": len(load.results),
+        }
+
+    yield from power_cuts(folder, Cut(start, load, judge, SITES))
+
+
+def power_cuts(folder: Path, one: Cut[LoadT]) -> Iterator[Trial]:
     """Everything, the database included, stops at a random time or at a named site; the next start has a copy of the disk.
 
     The temp folder is on a file system of its own, whose image holds what reached the disk: that is what a sync brought
     there. Every other trial has no journal, so that a name counts only where its folder was synced. Of what was appended to
     spill files since, some pages are put back, as if the kernel had written them already.
     """
-    contents = documents(40)
     chance = random.Random(14)
 
     def trial(number: int) -> Figures:
@@ -46,26 +84,27 @@ def unsynced(folder: Path) -> Iterator[Trial]:
         volumes.make_image(image, DISK_BYTES, *(() if journal else ("-O", "^has_journal")))
         # The journal is not written every five seconds of its own accord, but when a sync asks for it.
         with volumes.mounted(image, folder / "before", "commit=600" if journal else "") as place:
-            load, unsynced_bytes = cut(place, image, copy, number, chance)
+            load, unsynced_bytes = cut(place, image, copy, number)
         volumes.repair(copy)
         with volumes.mounted(copy, folder / "after") as place, said_by_database(place):
-            lost = sum(put_some_back(place, name, data, chance) for name, data in unsynced_bytes.items())
-            judge_cut(place, load, contents)
+            share = one.written_back
+            lost = sum(put_some_back(place, name, data, chance, share) for name, data in unsynced_bytes.items())
+            with one.start(place) as service:
+                figures = one.judge(service, load)
+                # And it goes on.
+                assert post(service, batch("after the cut", documents(3)))[0] == 200
+                assert finished(service, "after the cut", 20).status == "EXECUTED"
+            shutil.rmtree(place / "work", ignore_errors=True)
         image.unlink()
         copy.unlink()
-        return {
-            "bytes_lost_max": lost,
-            "acknowledged_max": len(load.acknowledged),
-            "finished_before_max": len(load.seen_finished),
-            "results_before_max": len(load.results),
-        }
+        return {"bytes_lost_max": lost, **figures}
 
-    def cut(place: Path, image: Path, copy: Path, number: int, chance: random.Random) -> tuple[Load, dict[str, bytes]]:
-        site = SITES[number // 4 % len(SITES)] if number // 2 % 2 else ""
+    def cut(place: Path, image: Path, copy: Path, number: int) -> tuple[LoadT, dict[str, bytes]]:
+        site = one.sites[number // 4 % len(one.sites)] if number // 2 % 2 else ""
         os.environ["BATCHSEAL_CRASH_AT"] = site
         try:
-            with RunningService(*FLAGS, folder=place) as service:
-                load = Load(service, contents, sync=True)
+            with one.start(place) as service:
+                load = one.load(service)
                 # The copy is of one moment only if nobody writes meanwhile.
                 if site:
                     until(lambda: service.process.poll() is not None, 20)
@@ -99,17 +138,17 @@ def said_by_database(place: Path) -> Iterator[None]:
         raise AssertionError("\n".join(said)) from problem
 
 
-def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) -> int:
-    """Bytes of a file of payloads that stay lost. Of these some pages are written after all, in half of the files: behind its
-    end, and in a segment, whose length was there before, wherever they differ.
+def put_some_back(place: Path, name: str, data: bytes, chance: random.Random, share: float) -> int:
+    """Bytes of a file of payloads that stay lost. Of these some pages are written after all, in this share of the files: behind
+    its end, and in a segment, whose length was there before, wherever they differ.
     """
     path = place / "temp" / "spill" / name
     if not path.exists():
         return len(data)
     if path.suffix == ".segment":
-        return put_pages_back(path, data, chance)
+        return put_pages_back(path, data, chance, share)
     size = path.stat().st_size
-    if size < len(data) and chance.random() < 0.5:
+    if size < len(data) and chance.random() < share:
         with path.open("r+b") as file:
             for at in range(size, len(data), PAGE_BYTES):
                 if chance.random() < 0.5:
@@ -118,8 +157,8 @@ def put_some_back(place: Path, name: str, data: bytes, chance: random.Random) ->
     return max(0, len(data) - size)
 
 
-def put_pages_back(path: Path, data: bytes, chance: random.Random) -> int:
-    lost, is_partly_written = 0, chance.random() < 0.5
+def put_pages_back(path: Path, data: bytes, chance: random.Random, share: float) -> int:
+    lost, is_partly_written = 0, chance.random() < share
     with path.open("r+b") as file:
         for at in range(0, len(data), PAGE_BYTES):
             page = data[at : at + PAGE_BYTES]
@@ -133,21 +172,16 @@ def put_pages_back(path: Path, data: bytes, chance: random.Random) -> int:
     return lost
 
 
-def judge_cut(place: Path, load: Load, contents: list[bytes]) -> None:
+def judge_cut(service: RunningService, load: Load, contents: list[bytes]) -> None:
     """What was acknowledged is there and ends, what was finished is finished, all of it is whole."""
-    with RunningService(*FLAGS, folder=place) as service:
-        client = client_of(service)
-        for reference in load.seen_finished:
-            assert client.status(reference).finished, f"{reference} was finished before the cut"
-        client.close()
-        for reference in load.acknowledged:
-            status = finished(service, reference, 20)
-            assert status.status == "EXECUTED", f"{reference}: {status}"
-            judge_result(service, status.operation_id, contents, verified=2 * (reference == load.acknowledged[-1]))
-            if reference in load.results:
-                again = signed_contents(result_of(service, status.operation_id))
-                assert again == load.results[reference], f"{reference}: another result than the caller has"
-        # And it goes on.
-        assert post(service, batch("after the cut", contents))[0] == 200
-        assert finished(service, "after the cut", 20).status == "EXECUTED"
-    shutil.rmtree(place / "work", ignore_errors=True)
+    client = client_of(service)
+    for reference in load.seen_finished:
+        assert client.status(reference).finished, f"{reference} was finished before the cut"
+    client.close()
+    for reference in load.acknowledged:
+        status = finished(service, reference, 20)
+        assert status.status == "EXECUTED", f"{reference}: {status}"
+        judge_result(service, status.operation_id, contents, verified=2 * (reference == load.acknowledged[-1]))
+        if reference in load.results:
+            again = signed_contents(result_of(service, status.operation_id))
+            assert again == load.results[reference], f"{reference}: another result than the caller has"
