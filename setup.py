@@ -16,7 +16,7 @@ C_FLAGS = ["-std=c11", "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra", "
 # Skylake-SP has (F, BW, VL, DQ, CD), so that the same object runs there and on every newer processor.
 ISA_FLAGS = {
     "portable": [],
-    "shani": ["-msha", "-msse4.1", "-mssse3"],
+    "shani": ["-msha", "-mavx"],
     "avx2": ["-mavx2", "-mbmi", "-mbmi2"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx2", "-mbmi", "-mbmi2"],
 }

@@ -17,6 +17,9 @@ struct mbsha256_engine {
     mbsha256_stage stages[MBSHA256_MAX_STAGES]; /* the last stage has min_lanes 1 */
 };
 
+/* The kernel that works on the last messages, and on one alone. */
+const mbsha256_kernel *mbsha256_last_kernel(const mbsha256_engine *engine);
+
 /* FIPS 180-4 5.3.3 */
 extern const uint32_t mbsha256_initial_state[8];
 

@@ -18,6 +18,7 @@ typedef struct {
 } mbsha256_kernel;
 
 extern const mbsha256_kernel mbsha256_portable_x1;
+extern const mbsha256_kernel mbsha256_shani_x3;
 extern const mbsha256_kernel mbsha256_shani_x4;
 extern const mbsha256_kernel mbsha256_avx2_x8;
 extern const mbsha256_kernel mbsha256_avx2_x1; /* rounds in general registers, message schedule with AVX2 */

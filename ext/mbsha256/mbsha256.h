@@ -3,7 +3,7 @@
  *   segment   bytes anywhere in memory, of any length and alignment; the length may be 0
  *   job       one message: its segments are read one after another as if they were joined, but they never are
  *   lane      one job in progress; a kernel works on all its lanes at the same time
- *   kernel    compresses blocks of 64 bytes, for 1 (portable), 4 (SHA-NI), 8 (AVX2) or 16 (AVX-512) lanes
+ *   kernel    compresses blocks of 64 bytes, for 1 (portable), 3 or 4 (SHA-NI), 8 (AVX2) or 16 (AVX-512) lanes
  *   engine    the kernels of one instruction set: one for many lanes, and one that takes over when few jobs are left
  *
  * The manager (manager.c) handles segments and padding, and gives jobs to lanes, the longest job first. Kernels
@@ -47,9 +47,16 @@ typedef struct {
 
 typedef struct mbsha256_engine mbsha256_engine;
 
-/* Returns the engine of an instruction set of cpu.h, or NULL for an unknown name. The caller must check that the
+/* Returns the first engine of an instruction set of cpu.h, or NULL for an unknown name. The caller must check that the
  * processor supports it. */
 const mbsha256_engine *mbsha256_engine_find(const char *isa);
+
+/* Returns the next engine of the same instruction set, or NULL. */
+const mbsha256_engine *mbsha256_engine_next(const mbsha256_engine *engine);
+
+/* As mbsha256_engine_find(), but measures which engine is the fastest on this processor, if there are several. That takes
+ * less than 100 microseconds. */
+const mbsha256_engine *mbsha256_engine_fastest(const char *isa);
 
 /* Names the engine's kernels for people, such as "avx512 x16, draining to shani x4". */
 const char *mbsha256_engine_kernel(const mbsha256_engine *engine);

@@ -7,15 +7,9 @@
 
 enum { BLOCK = MBSHA256_BLOCK_BYTES };
 
-static const mbsha256_kernel *last_kernel(const mbsha256_engine *engine) {
-    size_t stage = 0;
-    while (stage + 1 < MBSHA256_MAX_STAGES && engine->stages[stage + 1].kernel) stage++;
-    return engine->stages[stage].kernel;
-}
-
 static void compress(const mbsha256_engine *engine, uint32_t words[8], const uint8_t *blocks, size_t count) {
     _Alignas(MBSHA256_SCRATCH_ALIGN) uint32_t state[8 * MBSHA256_MAX_LANES];
-    const mbsha256_kernel *kernel = last_kernel(engine);
+    const mbsha256_kernel *kernel = mbsha256_last_kernel(engine);
     const uint8_t *data[MBSHA256_MAX_LANES];
     if (count == 0) return;
     for (size_t i = 0; i < kernel->lanes; i++) data[i] = blocks;

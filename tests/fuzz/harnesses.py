@@ -36,7 +36,7 @@ INPUT_SECONDS, INPUT_MEGABYTES = 1, 256
 ASAN_OPTIONS = "quarantine_size_mb=16:thread_local_quarantine_size_kb=64:malloc_context_size=8"
 ISA_FLAGS = {
     "portable": [],
-    "shani": ["-msha", "-msse4.1", "-mssse3"],
+    "shani": ["-msha", "-mavx"],
     "avx2": ["-mavx2", "-mbmi", "-mbmi2"],
     "avx512": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512cd", "-mavx2", "-mbmi", "-mbmi2"],
 }

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from batchseal._native import cpu, digest
 
 SUPPORTED = [name for name, supported in cpu.instruction_sets() if supported]
+VARIANTS = [(name, kernel) for name in SUPPORTED for kernel in digest.kernels_of(name)]
 NOISE = random.Random(2026).randbytes(4_000_000)
 
 
-@pytest.fixture(params=SUPPORTED)
+@pytest.fixture(params=VARIANTS, ids=" ".join)
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield digest.use_kernels(request.param)
+    yield digest.use_kernels(*request.param)
     digest.use_kernels(None)
 
 
@@ -118,12 +119,14 @@ def test_a_batch_of_2500(isa: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 700)), max_size=5), max_size=40),
-    st.sampled_from(SUPPORTED),
+    st.sampled_from(VARIANTS),
 )
-def test_any_batch_equals_hashlib_and_the_portable_kernel(cuts: list[list[tuple[int, int]]], isa: str) -> None:
+def test_any_batch_equals_hashlib_and_the_portable_kernel(
+    cuts: list[list[tuple[int, int]]], variant: tuple[str, str]
+) -> None:
     jobs = [[message(length, start) for start, length in job] for job in cuts]
     try:
-        digest.use_kernels(isa)
+        digest.use_kernels(*variant)
         fast = digest.sha256_many(jobs)
         digest.use_kernels("portable")
         assert fast == digest.sha256_many(jobs) == expected(jobs)

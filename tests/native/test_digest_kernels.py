@@ -18,10 +18,13 @@ AVX2 = "+avx2+bmi+bmi2"
 ASSEMBLER = {
     "core": "generic64+xsave",  # XGETBV, in ext/cpu alone, after CPUID said OSXSAVE
     "portable": "generic64",
-    "shani": "generic64+sse4.1+sha",
+    "shani": "generic64+avx+sha",
     "avx2": f"generic64{AVX2}",
     "avx512": f"generic64{AVX2}+avx512f+avx512bw+avx512vl+avx512dq+avx512cd",
 }
+
+# Registers that the SHA-NI kernel does not use either: SHA256RNDS2 after their upper halves were written would be slow.
+WIDE = r"%[yz]mm|%k[0-7]"
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +52,31 @@ def test_an_unknown_name_is_refused_and_changes_nothing(name: str) -> None:
     with pytest.raises(ValueError, match=r"known are: .*portable"):
         digest.use_kernels(name)
     assert [name for name, _, _, active in digest.kernels() if active] == ["portable"]
+
+
+def test_the_faster_of_several_kernels_is_in_use_unless_told_otherwise() -> None:
+    for name, supported in cpu.instruction_sets():
+        variants = digest.kernels_of(name)
+        for kernel in variants if supported else ():
+            digest.use_kernels(name, kernel)
+            assert [found for _, found, _, active in digest.kernels() if active] == [kernel]
+        if supported:
+            digest.use_kernels(name)
+            assert next(found for _, found, _, active in digest.kernels() if active) in variants
+
+
+@pytest.mark.skipif(not X86, reason="only x86-64 has a choice")
+def test_there_are_several_kernels_with_sha_ni() -> None:
+    assert digest.kernels_of("shani") == ["shani x3", "shani x4"]
+    assert len(digest.kernels_of("avx512-shani")) == 2
+
+
+def test_a_kernel_of_another_instruction_set_is_refused_and_changes_nothing() -> None:
+    digest.use_kernels("portable")
+    with pytest.raises(ValueError, match=r"unknown kernel 'shani x3' for portable; known are: portable"):
+        digest.use_kernels("portable", "shani x3")
+    assert digest.kernels_of("unknown") == []
+    assert [found for _, found, _, active in digest.kernels() if active] == ["portable"]
 
 
 UNDER_QEMU = """
@@ -106,9 +134,10 @@ def test_only_allowed_instructions(isa: str, source: Path, tmp_path: Path) -> No
     command: list[str | Path] = ["as", f"-march={ASSEMBLER[isa]}", tmp_path / "code.s", "-o", tmp_path / "code.o"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    if isa in ("core", "portable", "shani"):
+    forbidden = {"core": WIDE + r"|\tv[a-z]", "portable": WIDE + r"|\tv[a-z]", "shani": WIDE}.get(isa)
+    if forbidden:
         listing = subprocess.run(["objdump", "-d", tmp_path / "code.o"], capture_output=True, text=True, check=True)
-        assert not re.search(r"%[yz]mm|%k[0-7]|\tv[a-z]", listing.stdout)
+        assert not re.search(forbidden, listing.stdout)
 
 
 @needs_gcc

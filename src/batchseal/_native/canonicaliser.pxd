@@ -10,7 +10,7 @@ cdef extern from "string.h" nogil:
 cdef extern from "mbsha256/mbsha256.h" nogil:
     ctypedef struct mbsha256_engine:
         pass
-    const mbsha256_engine *mbsha256_engine_find(const char *isa)
+    const mbsha256_engine *mbsha256_engine_fastest(const char *isa)
 
 
 cdef extern from "xmlc14n/xmlc14n.h" nogil:

@@ -33,6 +33,7 @@ cdef size_t KEPT_BYTES = 1 << 20
 TOLD_IDS = 1_000
 
 cdef str active_name = default_instruction_set()
+cdef const mbsha256_engine *active_engine = mbsha256_engine_fastest(active_name.encode())
 cdef list idle = []
 
 
@@ -41,8 +42,9 @@ def use_kernels(name: str | None = None) -> str:
 
     Raises ValueError if the instruction set is unknown or this processor does not support it.
     """
-    global active_name
+    global active_name, active_engine
     active_name = choose_instruction_set(name)
+    active_engine = mbsha256_engine_fastest(active_name.encode())
     idle.clear()
     return active_name
 
@@ -331,8 +333,7 @@ cdef list run(list tasks, list takers, list digests, limits):
     """Runs all tasks, the GIL released, and reads the results."""
     cdef _Jobs jobs = _Jobs(tasks, takers)
     cdef _Canonicaliser own = idle.pop() if idle and limits is None else _Canonicaliser(limits or CanonicalLimits())
-    cdef bytes isa = active_name.encode()
-    cdef const mbsha256_engine *engine = mbsha256_engine_find(isa)
+    cdef const mbsha256_engine *engine = active_engine
     cdef size_t count = len(tasks), done = 0, part, i
     cdef list results = []
     while done < count:

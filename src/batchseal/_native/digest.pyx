@@ -48,6 +48,8 @@ cdef extern from "mbsha256/mbsha256.h" nogil:
         pass
 
     const mbsha256_engine *mbsha256_engine_find(const char *isa)
+    const mbsha256_engine *mbsha256_engine_next(const mbsha256_engine *engine)
+    const mbsha256_engine *mbsha256_engine_fastest(const char *isa)
     const char *mbsha256_engine_kernel(const mbsha256_engine *engine)
     size_t mbsha256_scratch_bytes(size_t job_count)
     mbsha256_status mbsha256_digest_many(
@@ -69,14 +71,24 @@ cdef const mbsha256_engine *active_engine = NULL
 cdef str active_name = ""
 
 
-def use_kernels(name: str | None = None) -> str:
+def use_kernels(name: str | None = None, kernel: str | None = None) -> str:
     """Selects the instruction set whose kernels are used from now on (None: the best one), and returns its name.
 
-    Raises ValueError if the instruction set is unknown or this processor does not support it.
+    Where `kernels_of` has several for it, the fastest is measured, unless `kernel` names one of them. Raises ValueError if
+    the instruction set or the kernel is unknown or this processor does not support it.
     """
     global active_engine, active_name
+    cdef const mbsha256_engine *engine
     chosen = choose_instruction_set(name)
-    active_engine = mbsha256_engine_find(chosen.encode())
+    if kernel is None:
+        engine = mbsha256_engine_fastest(chosen.encode())
+    else:
+        engine = mbsha256_engine_find(chosen.encode())
+        while engine != NULL and name_of(engine) != kernel:
+            engine = mbsha256_engine_next(engine)
+    if engine == NULL:
+        raise ValueError(f"unknown kernel {kernel!r} for {chosen}; known are: {', '.join(kernels_of(chosen))}")
+    active_engine = engine
     active_name = chosen
     return chosen
 
@@ -84,10 +96,23 @@ def use_kernels(name: str | None = None) -> str:
 def kernels() -> list[tuple[str, str, bool, bool]]:
     """For each instruction set, best first: name, kernels, whether this processor supports it, whether it is in use."""
     return [
-        (name, (<bytes> mbsha256_engine_kernel(mbsha256_engine_find(name.encode()))).decode(), supported,
-         name == active_name)
+        (name, name_of(active_engine) if name == active_name else kernels_of(name)[0], supported, name == active_name)
         for name, supported in instruction_sets()
     ]
+
+
+def kernels_of(str name) -> list[str]:
+    """The kernels that there are for an instruction set; none if it is unknown."""
+    cdef const mbsha256_engine *engine = mbsha256_engine_find(name.encode())
+    found = []
+    while engine != NULL:
+        found.append(name_of(engine))
+        engine = mbsha256_engine_next(engine)
+    return found
+
+
+cdef str name_of(const mbsha256_engine *engine):
+    return (<bytes> mbsha256_engine_kernel(engine)).decode()
 
 
 cdef class _Batch:

@@ -1,9 +1,11 @@
 /* SHA-256 with SHA-NI: up to 4 lanes, interleaved.
  *
- * SHA256RNDS2 computes two rounds. Its result takes 4 cycles, but the processor can start one every 2 cycles (Zen 5).
- * With one lane the unit is idle half of the time: a block takes 128 cycles instead of 64. Measured cycles for a block
- * are 86 with two lanes, 76 with three, 71 with four, and no fewer with six. The 16 registers do not hold even two
- * lanes, so the message schedules are in memory; the unit does not have to wait for them. */
+ * SHA256RNDS2 computes two rounds, and the next one of the same lane waits 4 cycles for it. So one lane alone takes 128
+ * cycles for a block, and other lanes can use the unit meanwhile. With three lanes a block takes what the processor needs
+ * to issue the operations: on Zen 3 at least 50 cycles, because SHA256MSG1 and SHA256MSG2 count as two and four. A busy
+ * sibling thread of the core leaves half of the issue slots. Hence no operation here only moves data from one register
+ * to another: instructions are VEX-encoded, constants are memory operands, and each lane keeps in registers what is
+ * overwritten next. The figures are in ARCHITECTURE.md. */
 #include <immintrin.h>
 
 #include "mbsha256/kernel.h"
@@ -12,11 +14,12 @@
 #pragma GCC optimize("no-schedule-insns2") /* the order of the code below was found by measuring */
 #endif
 
-enum { LANES = 4, PREFETCH_BYTES = 512 };
+enum { MAX_LANES = 4, PREFETCH_BYTES = 512 };
 
 typedef struct {
     __m128i abef, cdgh; /* operands of SHA256RNDS2: words a b e f and c d g h; a and c are highest */
-    __m128i w[4];       /* the last 16 words of the message schedule; the oldest are in w[group & 3] */
+    __m128i w[2];       /* the last 8 words of the message schedule; words 4 * group .. are in w[group & 1] */
+    __m128i sum[2];     /* w[t - 16] + sigma0(w[t - 15]) for the 8 words that follow */
 } stream;
 
 #define INLINE static inline __attribute__((always_inline))
@@ -37,47 +40,53 @@ INLINE void store_state(const stream *s, uint32_t *state) {
     _mm_store_si128((__m128i *)(state + 4), _mm_alignr_epi8(ghcd, abef, 8));
 }
 
+#define IN_MEMORY(x) __asm__("" : "+m"(x)) /* what is used once in a block shall not take a register */
+
+/* The words of a group plus their constants. The compiler would load the constants once for all lanes, into a register. */
+INLINE __m128i add_constants(__m128i words, int group) {
+    __m128i sum;
+    __asm__("vpaddd %2, %1, %0" : "=x"(sum) : "x"(words), "m"(((const __m128i *)mbsha256_k)[group]));
+    return sum;
+}
+
 /* Makes words 4 * group .. 4 * group + 3 of the schedule: from the block, or, from group 4 on, from the 16 words
- * before. */
+ * before. The words that they replace in w have a last use, in the words of two groups later. */
 INLINE void expand(stream *s, int group, const uint8_t *block) {
     const __m128i byte_swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    __m128i *w = &s->w[group & 3];
+    __m128i *older = &s->w[group & 1], newer = s->w[(group + 1) & 1], *sum = &s->sum[group & 1], words;
     if (group < 4) {
-        *w = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(block + 16 * group)), byte_swap);
+        words = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(block + 16 * group)), byte_swap);
     } else {
-        __m128i w3 = s->w[(group + 3) & 3], w2 = s->w[(group + 2) & 3], w1 = s->w[(group + 1) & 3];
-        __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(*w, w1), _mm_alignr_epi8(w3, w2, 4));
-        *w = _mm_sha256msg2_epu32(sum, w3);
+        words = _mm_sha256msg2_epu32(_mm_add_epi32(_mm_alignr_epi8(newer, *older, 4), *sum), newer);
     }
+    if (group >= 2 && group < 14) *sum = _mm_sha256msg1_epu32(*older, newer);
+    *older = words;
 }
 
-/* Each step is done for all lanes before the next step. The words for the next four rounds are made between the two
- * SHA256RNDS2 of this group. */
 #define FOR_LANES _Pragma("GCC unroll 4") for (int i = 0; i < lanes; i++)
 
-INLINE void compress_block(stream *s, const uint8_t *const *data, size_t offset, const int lanes) {
-    FOR_LANES expand(&s[i], 0, data[i] + offset);
-#pragma GCC unroll 16
-    for (int group = 0; group < 16; group++) {
-        __m128i wk[LANES];
-        FOR_LANES wk[i] = _mm_add_epi32(s[i].w[group & 3], _mm_load_si128((const __m128i *)mbsha256_k + group));
-        FOR_LANES s[i].cdgh = _mm_sha256rnds2_epu32(s[i].cdgh, s[i].abef, wk[i]);
-        if (group < 15) FOR_LANES expand(&s[i], group + 1, data[i] + offset);
-        FOR_LANES s[i].abef = _mm_sha256rnds2_epu32(s[i].abef, s[i].cdgh, _mm_shuffle_epi32(wk[i], 0x0e));
-    }
-}
-
 INLINE void compress_lanes(uint32_t *state, const uint8_t *const *data, const int lanes, size_t blocks) {
-    stream s[LANES];
+    stream s[MAX_LANES];
     FOR_LANES load_state(&s[i], state + 8 * i);
     for (size_t offset = 0; offset < 64 * blocks; offset += 64) {
-        __m128i abef[LANES], cdgh[LANES];
+        __m128i abef[MAX_LANES], cdgh[MAX_LANES];
         FOR_LANES {
             abef[i] = s[i].abef;
             cdgh[i] = s[i].cdgh;
+            IN_MEMORY(abef[i]);
+            IN_MEMORY(cdgh[i]);
             _mm_prefetch((const char *)data[i] + offset + PREFETCH_BYTES, _MM_HINT_T0);
+            expand(&s[i], 0, data[i] + offset);
         }
-        compress_block(s, data, offset, lanes);
+#pragma GCC unroll 16
+        for (int group = 0; group < 16; group++) {
+            FOR_LANES {
+                __m128i wk = add_constants(s[i].w[group & 1], group);
+                s[i].cdgh = _mm_sha256rnds2_epu32(s[i].cdgh, s[i].abef, wk);
+                if (group < 15) expand(&s[i], group + 1, data[i] + offset);
+                s[i].abef = _mm_sha256rnds2_epu32(s[i].abef, s[i].cdgh, _mm_shuffle_epi32(wk, 0x0e));
+            }
+        }
         FOR_LANES {
             s[i].abef = _mm_add_epi32(s[i].abef, abef[i]);
             s[i].cdgh = _mm_add_epi32(s[i].cdgh, cdgh[i]);
@@ -95,4 +104,5 @@ static void compress(uint32_t *state, const uint8_t *const *data, size_t lane_co
     }
 }
 
-const mbsha256_kernel mbsha256_shani_x4 = {LANES, 1, 8, compress};
+const mbsha256_kernel mbsha256_shani_x3 = {3, 1, 8, compress};
+const mbsha256_kernel mbsha256_shani_x4 = {4, 1, 8, compress};
