@@ -83,6 +83,7 @@ class MemoryPayloads:
 
     name = "local"
     delete_makes_room = True
+    takes_parts = False
     upload_bytes = 0
     place = None
     is_away = False
