@@ -7,13 +7,14 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from functools import partial
 from uuid import UUID
 
 import structlog
 
 from batchseal.admission.growth import UploadMemory
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import DocumentPart, ReceivedDocument, RequestFacts
 from batchseal.entries import content
 from batchseal.entries.claims import Claimed
 from batchseal.entries.context import Context
@@ -199,10 +200,17 @@ class BatchRun:
 
     async def _documents(
         self, batch: BatchFiles, handed: Sequence[Claimed], memory: UploadMemory
-    ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
+    ) -> AsyncGenerator[Sequence[ReceivedDocument] | DocumentPart, None]:
         """1 receive: the files in their order. Raises FileChanged."""
         describe = self._context.asking.description
         for first, group in groups(handed):
+            if memory.comes_in_parts(group[0].size):
+                async with aclosing(self._parts(batch, group[0])) as parts:
+                    async for part in parts:
+                        yield DocumentPart(first, part)
+                memory.complete([group[0].size])
+                yield [ReceivedDocument(first, b"", group[0].size, describe(group[0].path, group[0].type))]
+                continue
             for one in group:
                 await memory.grows(one.size)
                 if len(group) > 1:
@@ -215,6 +223,15 @@ class BatchRun:
                 for number, (one, read) in enumerate(zip(group, contents, strict=True))
             ]
             del contents
+
+    async def _parts(self, batch: BatchFiles, one: Claimed) -> AsyncGenerator[bytes, None]:
+        """A file that is too large to be held. Raises FileChanged."""
+        parts = batch.parts(one)
+        try:
+            while part := await self._context.threads.run(partial(next, parts, b"")):
+                yield part
+        finally:
+            await self._context.threads.run(parts.close)
 
     async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
         """Waits for the end of the operation. Raises ResultExpired."""
