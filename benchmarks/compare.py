@@ -66,6 +66,11 @@ MEASUREMENTS = {
         {"count": 2500, "bytes": 200_000, "rounds": 2},
         {"count": 10, "bytes": 20_000, "rounds": 1},
     ),
+    "large documents": Measurement(
+        (("-m", "benchmarks.large_documents", "--at-once", "{at_once}", "--bytes", "{bytes}"),),
+        {"at_once": 8, "bytes": 100_000_000},
+        {"at_once": 2, "bytes": 6_000_000},
+    ),
     "packaging": Measurement(
         (("-m", "benchmarks.packaging_ratio", "--count", "{count}", "--rounds", "{rounds}"),),
         {"count": 200, "rounds": 3},
@@ -113,6 +118,7 @@ FIGURES = {
     "single_sync_beyond_upstream_ms": Figure("latency", ("single_sync_beyond_upstream_ms",)),
     "peak_service_mb_1": Figure("end to end", ("p256", "peak_mb_1", "service")),
     "peak_service_mb_4": Figure("end to end", ("p256", "peak_mb_4", "service")),
+    "peak_large_mb": Figure("large documents", ("peak_large_mb",)),
     "end_to_end_over_null": Figure("end to end", ("p256", "over_null")),
     "temp_bytes_over_payload": Figure("end to end", ("p256", "spill_over_payload")),
     "fifty_of_1_ratio": Figure("coalescing", ("fifty_of_1_ratio",)),

@@ -22,6 +22,7 @@ from benchmarks import (
     digest_ratios,
     end_to_end,
     growth,
+    large_documents,
     latency,
     long_term_ratio,
     packaging_ratio,
@@ -46,6 +47,10 @@ NEEDS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "cades": {"cades: judged by OpenSSL": tools.OPENSSL},
     "visible": {"visible: judged by pdfsig": tools.PDFSIG, "visible: judged by iText": tools.ITEXT},
     "end_to_end": {"end_to_end: judged by pdfsig": tools.PDFSIG, "end_to_end: judged by iText": tools.ITEXT},
+    "large_documents": {
+        "large_documents: judged by pdfsig": tools.PDFSIG,
+        "large_documents: judged by iText": tools.ITEXT,
+    },
     "xml_end_to_end": {"xml_end_to_end: judged by xmlsec1": tools.XMLSEC},
 }
 Step = Callable[[], dict[str, Any]]
@@ -76,6 +81,7 @@ FIGURES = (
     "xml_end_to_end_over_null",
     "peak_service_mb_1",
     "peak_service_mb_4",
+    "peak_large_mb",
     "temp_bytes_over_payload",
     "db_mb_per_1000_documents",
     "db_signatures_mb_per_1000_documents",
@@ -103,6 +109,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "headers": lambda: upload_beside_headers.measure(5, 20_000, 1),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
             "xml_end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"], kind=XML),
+            "large_documents": lambda: large_documents.measure(2, 6_000_000),
             "growth": lambda: growth.measure(growth.SMOKE),
         }
     return {
@@ -120,6 +127,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "headers": upload_beside_headers.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
         "xml_end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256"], judge=True, kind=XML),
+        "large_documents": lambda: large_documents.measure(judge=True),
         "growth": lambda: growth.measure(growth.SERIES),
     }
 

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,8 @@ CpuSeconds = dict[str, float]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS = 0.1
+# The memory that the kernel cannot take back as it takes the page cache.
+ANONYMOUS_AND_SHARED = ("Pss_Anon", "Pss_Shmem")
 
 
 def part_of(command: str) -> str:
@@ -53,9 +56,13 @@ def cpu_seconds(pid: int) -> CpuSeconds:
 
 
 class PeakMemory:
-    """The highest PSS of each part while it runs, in bytes; `service` is the highest sum without Postgres and sandbox."""
+    """The highest PSS of each part while it runs, in bytes; `service` is the highest sum without Postgres and sandbox.
 
-    def __init__(self, pid: int, spill: Path | None = None) -> None:
+    `fields` are those of smaps_rollup that are added up (proc(5)).
+    """
+
+    def __init__(self, pid: int, spill: Path | None = None, fields: Sequence[str] = ("Pss",)) -> None:
+        self._fields = fields
         self.peak: dict[str, int] = {}
         self.spill_bytes = 0
         self._pid, self._spill = pid, spill
@@ -78,7 +85,7 @@ class PeakMemory:
     def _sample(self) -> None:
         now: dict[str, int] = {}
         for member, part in family(self._pid):
-            now[part] = now.get(part, 0) + pss_bytes(member)
+            now[part] = now.get(part, 0) + sum(pss_bytes(member, field) for field in self._fields)
         now["service"] = sum(size for part, size in now.items() if part not in ("postgres", "sandbox"))
         for part, size in now.items():
             self.peak[part] = max(self.peak.get(part, 0), size)

@@ -30,6 +30,7 @@ const uint8_t *content_begin(jsonscan *s, const uint8_t *p) {
     /* The documents of a batch often have similar sizes. If the guess is too small, the buffer grows. */
     s->content = docbuffer_new(s->content_guess ? s->content_guess : FIRST_GUESS);
     if (!s->content) return fail(s, JSONSCAN_MEMORY, p, "no memory for the document");
+    s->content_taken = 0;
     s->decoder = (base64_decoder){0};
     s->sink = SINK_CONTENT;
     s->state = STATE_CONTENT;
@@ -46,6 +47,22 @@ static const uint8_t *content_end(jsonscan *s, const uint8_t *p) {
     return p + 1;
 }
 
+docbuffer *jsonscan_take_content(jsonscan *s, size_t least_bytes) {
+    docbuffer *taken = s->content;
+    if (!taken || taken->used < least_bytes) return NULL;
+    /* A document with nothing left to come still has content, so it gets a buffer in any case. */
+    docbuffer *fresh = docbuffer_new(s->content_guess ? s->content_guess : FIRST_GUESS);
+    if (!fresh) return NULL;
+    s->content_taken += taken->used;
+    s->content = fresh;
+    return taken;
+}
+
+/* What the document may still grow by. */
+static uint64_t allowed_bytes(const jsonscan *s) {
+    return s->limits.max_document_bytes - s->content_taken - s->content->used;
+}
+
 /* Decodes one character. Near the limit this finds the same character at every cut of the body. */
 static bool add_char(jsonscan *s, uint8_t c, uint64_t offset) {
     uint8_t bytes[3];
@@ -54,7 +71,7 @@ static bool add_char(jsonscan *s, uint8_t c, uint64_t offset) {
     docbuffer *b = s->content;
     if (status != BASE64_OK) {
         scan_fail(s, JSONSCAN_BASE64, offset, base64_words(status));
-    } else if (n > s->limits.max_document_bytes - b->used) {
+    } else if (n > allowed_bytes(s)) {
         scan_fail(s, JSONSCAN_LIMIT_DOCUMENT_BYTES, offset, TOO_LARGE);
     } else if (n > b->capacity - b->used && !docbuffer_grow(b, b->used + n)) {
         scan_fail(s, JSONSCAN_MEMORY, offset, "no memory for the document");
@@ -81,7 +98,7 @@ static size_t chars_for(const jsonscan *s, uint64_t room) {
  * if it can. */
 static size_t prepare(jsonscan *s, size_t n, const uint8_t *p) {
     docbuffer *b = s->content;
-    size_t allowed = chars_for(s, s->limits.max_document_bytes - b->used);
+    size_t allowed = chars_for(s, allowed_bytes(s));
     if (n > allowed) n = allowed;
     size_t room = b->capacity - b->used;
     size_t fits = room > BASE64_DECODE_SLACK ? chars_for(s, room - BASE64_DECODE_SLACK) : 0;

@@ -102,6 +102,7 @@ struct jsonscan {
 
     base64_decoder decoder;
     docbuffer *content;
+    uint64_t content_taken; /* how many decoded bytes of this document were taken before it ended */
     size_t content_guess; /* first capacity of the next document's buffer, estimated from the last document */
 
     bool in_document;

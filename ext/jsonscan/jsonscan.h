@@ -80,6 +80,10 @@ jsonscan_document *jsonscan_documents(jsonscan *s, size_t *n);
 const uint8_t *jsonscan_text(const jsonscan *s);
 void jsonscan_clear(jsonscan *s);
 
+/* Takes what was decoded so far of the document that is arriving, if that is at least so many bytes (1 or more). The
+ * document will have only what comes after it, which may be nothing; its limit counts what was taken. Else NULL. */
+docbuffer *jsonscan_take_content(jsonscan *s, size_t least_bytes);
+
 const jsonscan_failure *jsonscan_get_failure(const jsonscan *s);
 const uint8_t *jsonscan_request(const jsonscan *s, size_t *n); /* its skeleton, complete after jsonscan_finish() */
 uint64_t jsonscan_documents_seen(const jsonscan *s);           /* that have begun; one over the limit does not count */

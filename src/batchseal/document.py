@@ -96,8 +96,18 @@ class Description:
         return self.visible_signature is not None and self.visible_signature.place.is_sought
 
 
+class DocumentPart(msgspec.Struct, frozen=True):
+    """What has come of a document that is too large to be held. The `ReceivedDocument` that follows has the rest."""
+
+    ordinal: int
+    content: "Buffer"
+
+
 class ReceivedDocument(msgspec.Struct, frozen=True):
-    """A document as it arrived. `description` is None if a multipart body describes its files only after it has sent them."""
+    """A document as it arrived. `description` is None if a multipart body describes its files only after it has sent them.
+
+    `content_bytes` is the length of the whole document. `content` lacks what came before as a `DocumentPart`.
+    """
 
     ordinal: int
     content: "Buffer"

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import KINDS, FrameKind
-from batchseal.payloads.interface import GivenFrame, Live, PayloadRecord, require_plain
+from batchseal.payloads.interface import GivenFrame, GrowingFrame, Live, PayloadRecord, require_plain
 from batchseal.payloads.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ class MemoryPayloads:
 
     name = "local"
     delete_makes_room = True
+    takes_parts = False
     upload_bytes = 0
     place = None
     is_away = False
@@ -181,6 +182,9 @@ class MemoryUpload:
 
     def publish(self) -> None:
         self._payloads.faults.need_store()
+
+    def grow(self, kind: FrameKind, ordinal: int) -> GrowingFrame:
+        raise ValueError("this store takes no parts")
 
     def append(self, frames: Iterable[GivenFrame]) -> list[int]:
         self._payloads.faults.need_store()

@@ -46,6 +46,7 @@ cdef extern from "jsonscan/jsonscan.h" nogil:
     jsonscan_document *jsonscan_documents(jsonscan *s, size_t *n)
     const uint8_t *jsonscan_text(const jsonscan *s)
     void jsonscan_clear(jsonscan *s)
+    docbuffer *jsonscan_take_content(jsonscan *s, size_t least_bytes)
     const jsonscan_failure *jsonscan_get_failure(const jsonscan *s)
     const uint8_t *jsonscan_request(const jsonscan *s, size_t *n)
     uint64_t jsonscan_documents_seen(const jsonscan *s)

@@ -183,6 +183,21 @@ cdef class RequestScanner:
             self.note_failure()
         return self.take_documents()
 
+    def take_content(self, least_bytes: int) -> DocumentBuffer | None:
+        """Takes what was decoded so far of the document that is arriving, if that is at least so many bytes, 1 or more; else None.
+
+        Its `ScannedDocument` will have only what comes after it, which may be nothing. Its limit counts all of it.
+        """
+        cdef DocumentBuffer content
+        cdef docbuffer *taken
+        self.check_usable()
+        taken = jsonscan_take_content(self.scanner, max(1, least_bytes))
+        if taken == NULL:
+            return None
+        content = DocumentBuffer()
+        content.buffer = taken
+        return content
+
     def finish(self) -> bytes | None:
         """Returns the request, with the number of documents as `documents`. None if the body was refused or is cut."""
         self.check_usable()

@@ -7,16 +7,18 @@ that may pass (a full disk, a database that is away) is tried again until it is 
 import asyncio
 import errno
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
 
 from batchseal.admission.growth import UploadMemory
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import DocumentPart, ReceivedDocument, RequestFacts
 from batchseal.entries import content
-from batchseal.entries.claims import GIVEN_BACK, Claimed
+from batchseal.entries.claims import GIVEN_BACK, PART_BYTES, Claimed
 from batchseal.entries.context import Context
 from batchseal.entries.files import Seen
 from batchseal.entries.interface import BatchFiles
@@ -43,6 +45,8 @@ WAIT_SECONDS = 60.0
 LEAST_RATE = 128 << 10
 UNREADABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
+T = TypeVar("T")
+
 log = structlog.get_logger("hot folder")
 
 
@@ -53,7 +57,7 @@ class BatchRun:
         self._context = context
         self.id = id
         self._failures = 0
-        self._late: asyncio.Task[list[bytes]] | None = None  # a reading that did not come back in time
+        self._late: asyncio.Task[Any] | None = None  # a reading that did not come back in time
 
     async def run(self) -> bool:
         """Until the batch has ended, or another instance has the folder. False if another instance has its documents."""
@@ -218,10 +222,17 @@ class BatchRun:
 
     async def _documents(
         self, batch: BatchFiles, handed: Sequence[Claimed], memory: UploadMemory
-    ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
+    ) -> AsyncGenerator[Sequence[ReceivedDocument] | DocumentPart, None]:
         """1 receive: the files in their order. Raises FileChanged."""
         describe = self._context.asking.description
         for first, group in groups(handed):
+            if memory.comes_in_parts(group[0].size):
+                async with aclosing(self._parts(batch, group[0])) as parts:
+                    async for part in parts:
+                        yield DocumentPart(first, part)
+                memory.complete([group[0].size])
+                yield [ReceivedDocument(first, b"", group[0].size, describe(group[0].path, group[0].type))]
+                continue
             for one in group:
                 await memory.grows(one.size)
                 if len(group) > 1:
@@ -235,7 +246,7 @@ class BatchRun:
             ]
             del contents
 
-    async def _answer(self, read: Callable[[], list[bytes]], size: int) -> list[bytes]:
+    async def _answer(self, read: Callable[[], T], size: int) -> T:
         """What was read, so many bytes. Raises OSError (ETIMEDOUT) if the input hangs, so that nothing stays reserved."""
         reading = asyncio.create_task(self._context.threads.run(read))
         try:
@@ -260,6 +271,16 @@ class BatchRun:
             late.cancel()
             await asyncio.wait((late,))
             self._late = None
+
+    async def _parts(self, batch: BatchFiles, one: Claimed) -> AsyncGenerator[bytes, None]:
+        """A file that is too large to be held. Raises FileChanged."""
+        parts = batch.parts(one)
+        try:
+            while part := await self._answer(partial(next, parts, b""), PART_BYTES):
+                yield part
+        finally:
+            if self._late is None:  # else a thread still uses it
+                await self._context.threads.run(parts.close)
 
     async def _end_of(self, operation: OperationRow) -> tuple[OperationRow, list[DocumentRow]]:
         """Waits for the end of the operation. Raises ResultExpired."""

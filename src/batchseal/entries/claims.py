@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from uuid import UUID, uuid4
@@ -36,6 +36,8 @@ MOST_LIST_BYTES = 256 << 20
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 # In the place of a refusal. The entry stays in the list, since notes know a file by its number there.
 GIVEN_BACK = "given back"
+# A file is read in parts of this size.
+PART_BYTES = 1 << 20
 
 log = structlog.get_logger("hot folder")
 
@@ -223,15 +225,16 @@ class Batch:
 
     def read(self, group: Sequence[Claimed]) -> list[bytes]:
         """The contents of files that are as they were listed. Raises FileChanged."""
-        return [self._read(one) for one in group]
+        contents = [list(self.parts(one)) for one in group]
+        return [parts[0] if len(parts) == 1 else b"".join(parts) for parts in contents]
 
-    def _read(self, one: Claimed) -> bytes:
+    def parts(self, one: Claimed) -> Generator[bytes, None, None]:
+        """Raises FileChanged, at the end too."""
         try:
             with self.opened_file(one.path) as descriptor:
-                before = os.fstat(descriptor)
-                parts, left = [], one.size
-                while left and (block := os.read(descriptor, left)):
-                    parts.append(block)
+                before, left = os.fstat(descriptor), one.size
+                while left and (block := os.read(descriptor, min(left, PART_BYTES))):
+                    yield block
                     left -= len(block)
                 after = os.fstat(descriptor)
         except FileNotFoundError:
@@ -239,7 +242,6 @@ class Batch:
         same = before.st_ctime_ns == after.st_ctime_ns and after.st_mtime_ns == one.modified_ns
         if left or after.st_size != one.size or not same:
             raise FileChanged(one.path)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def left(self, claimed: Sequence[Claimed]) -> list[int]:
         """The numbers of the files whose originals are still here."""

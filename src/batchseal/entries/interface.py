@@ -7,7 +7,7 @@ All methods block, and run in the threads of the hot folder. They raise OSError 
 people. What `is_ours` guards raises LeaseLost once another instance has the input.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from uuid import UUID
@@ -83,6 +83,9 @@ class BatchFiles(Protocol):
 
     def read(self, group: Sequence[Claimed]) -> list[bytes]:
         """The contents of files that are as they were listed. Raises FileChanged."""
+
+    def parts(self, one: Claimed) -> Generator[bytes, None, None]:
+        """The content of one file in parts. Raises FileChanged, and does so at the end too where that is known only then."""
 
     def doubles(self) -> list[str]:
         """The files that another batch has too, which this one is to give up before it is handed in."""

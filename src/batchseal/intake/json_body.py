@@ -7,8 +7,9 @@ The native scanner reads the chunks as they arrive and decodes the base64 conten
 from typing import TYPE_CHECKING
 
 from batchseal._native.scanner import RequestScanner, ScannedDocument
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import DocumentPart, ReceivedDocument, RequestFacts
 from batchseal.errors import ApiError, InvalidRequest, TooLarge
+from batchseal.intake.parts import PART_BYTES, GivenParts
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import DocumentEntry, Limits, Request, bound_texts, bounded, describe, required, sniff
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
@@ -34,6 +35,7 @@ class JsonIntake:
         self._limits = limits
         self._defaults = defaults
         self._visible = VisibleReader(defaults.visible)
+        self._given: GivenParts | None = None
         self._scanner = RequestScanner(
             max_depth=limits.max_depth,
             max_documents=limits.max_documents,
@@ -48,6 +50,15 @@ class JsonIntake:
         scanned = self._scanner.feed(chunk)
         self._check()
         return [self._document(item) for item in scanned]
+
+    def part(self, most_bytes: int) -> DocumentPart | None:
+        """What has come of a document that has not ended, where more than `most_bytes` of it are held, or the next part of it."""
+        content = self._scanner.take_content(most_bytes + 1 if self._given is None else PART_BYTES)
+        if content is None:
+            return None
+        if self._given is None:
+            self._given = GivenParts(self._scanner.documents_seen - 1, content)
+        return self._given.part(content)
 
     @property
     def documents_began(self) -> bool:
@@ -81,13 +92,15 @@ class JsonIntake:
     def _document(self, scanned: ScannedDocument) -> ReceivedDocument:
         place = f"documents[{scanned.ordinal}]"
         entry = _entries.read(scanned.skeleton, place)
-        content = scanned.content
-        if content is None or len(content) == 0:
+        content, given, self._given = scanned.content, self._given, None
+        content_bytes = (given.total_bytes if given else 0) + (len(content) if content is not None else 0)
+        if content is None or content_bytes == 0:
             if entry.document_request is None:
                 raise InvalidRequest(f"{place}.documentRequest is missing")
             raise InvalidRequest(f"{place}.documentRequest.base64Content is missing")
-        what = describe(entry, place, self._limits, sniff(memoryview(content)), self._defaults, self._visible)
-        return ReceivedDocument(scanned.ordinal, content, len(content), what)
+        sniffed = given.sniffed if given else sniff(memoryview(content))
+        what = describe(entry, place, self._limits, sniffed, self._defaults, self._visible)
+        return ReceivedDocument(scanned.ordinal, content, content_bytes, what)
 
 
 def usable_reference(request: Request, limits: Limits) -> str | None:

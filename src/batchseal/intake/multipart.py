@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from python_multipart.multipart import parse_options_header
 
 from batchseal._native.scanner import RequestScanner
-from batchseal.document import Description, ReceivedDocument, RequestFacts
+from batchseal.document import Description, DocumentPart, ReceivedDocument, RequestFacts
 from batchseal.errors import InvalidRequest, TooLarge
 from batchseal.intake.framing import Framing, Parts
 from batchseal.intake.json_body import request_facts, usable_reference
+from batchseal.intake.parts import PART_BYTES, GivenParts
 from batchseal.intake.reading import Reader
 from batchseal.intake.schema import Limits, MultipartRequest, describe, sniff
 from batchseal.operation import ContentType
@@ -54,6 +55,7 @@ class MultipartIntake:
         self._sniffed: list[ContentType | None] = []
         self._request: MultipartRequest | None = None
         self._part = bytearray()
+        self._given: GivenParts | None = None  # of a file that is given out in parts
         self._part_name = b""
         self._other_parts = 0
         self._ended = False
@@ -67,6 +69,15 @@ class MultipartIntake:
         self._framing.feed(bytes(chunk))
         documents, self._documents = self._documents, []
         return documents
+
+    def part(self, most_bytes: int) -> DocumentPart | None:
+        """What has come of a file that has not ended, where more than `most_bytes` of it are held, or the next part of it."""
+        if self._part_name != b"files" or len(self._part) < (most_bytes + 1 if self._given is None else PART_BYTES):
+            return None
+        content, self._part = self._part, bytearray()
+        if self._given is None:
+            self._given = GivenParts(len(self._sniffed), content)
+        return self._given.part(content)
 
     @property
     def documents_began(self) -> bool:
@@ -113,7 +124,7 @@ class MultipartIntake:
 
     def _part_data(self, data: memoryview) -> None:
         if self._part_name == b"files":
-            if len(self._part) + len(data) > self._limits.max_document_bytes:
+            if self._given_bytes + len(self._part) + len(data) > self._limits.max_document_bytes:
                 raise TooLarge(
                     f"documents[{len(self._sniffed)}] is larger than the limit of {self._limits.max_document_bytes} bytes"
                 )
@@ -123,6 +134,10 @@ class MultipartIntake:
         else:
             return  # Unknown parts are ignored, like unknown keys in JSON.
         self._part += data
+
+    @property
+    def _given_bytes(self) -> int:
+        return self._given.total_bytes if self._given is not None else 0
 
     def _part_end(self) -> None:
         if self._part_name == b"signRequest":
@@ -144,15 +159,17 @@ class MultipartIntake:
 
     def _take_file(self) -> None:
         ordinal = len(self._sniffed)
-        if not self._part:
+        content_bytes = self._given_bytes + len(self._part)
+        if not content_bytes:
             raise InvalidRequest(f"files[{ordinal}] is empty")
-        self._sniffed.append(sniff(memoryview(self._part)))
+        self._sniffed.append(self._given.sniffed if self._given is not None else sniff(memoryview(self._part)))
+        self._given = None
         description = None
         if self._request is not None:
             if ordinal >= len(self._request.documents or ()):
                 raise InvalidRequest(f"there are more files than the {ordinal} documents that signRequest names")
             description = self._describe(ordinal)
-        self._documents.append(ReceivedDocument(ordinal, self._part, len(self._part), description))
+        self._documents.append(ReceivedDocument(ordinal, self._part, content_bytes, description))
 
     def _end(self) -> None:
         self._ended = True

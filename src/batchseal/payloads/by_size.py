@@ -23,6 +23,7 @@ class PayloadsBySize:
 
     name = "local"
     is_local = True
+    takes_parts = True
     delete_makes_room = True
     upload_bytes = 0
     place = None

@@ -26,6 +26,7 @@ from batchseal.payloads.frames import ZSTD, FrameKind
 from batchseal.payloads.interface import (
     CheckedFrame,
     GivenFrame,
+    GrowingFrame,
     PayloadRecord,
     Payloads,
     StoredReader,
@@ -51,6 +52,11 @@ class EncryptedPayloads(WrappedPayloads):
     def __init__(self, inner: Payloads, keys: KeyFile) -> None:
         super().__init__(inner)
         self._keys = keys
+
+    @property
+    def takes_parts(self) -> bool:
+        """A document is planned from a mapping of the file that it is in, and there it would not be encrypted."""
+        return False
 
     def create(self, payload_id: UUID, expected_bytes: int | None = None) -> "EncryptedUpload":
         encryption, cipher = encryption_for(self._keys.newest(), payload_id)
@@ -115,6 +121,9 @@ class EncryptedUpload:
         if place.pieces > 1:
             return EncryptedPieces(self._cipher, place, compressed)
         return self._cipher.encrypt(place, compressed)
+
+    def grow(self, kind: FrameKind, ordinal: int) -> GrowingFrame:
+        raise ValueError("an encrypted payload takes no parts")
 
     def flush(self) -> None:
         self._inner.flush()

@@ -74,6 +74,26 @@ def require_plain(record: PayloadRecord) -> None:
 Live = Callable[[], Awaitable[Collection[PayloadRecord]]]
 
 
+class GrowingFrame(Protocol):
+    """A frame that is stored while its content arrives. Nothing else is appended to its payload before `keep` or `drop`."""
+
+    def write(self, content: "Buffer") -> None:
+        """Stores the next part of the content. Raises NoSpace."""
+        ...
+
+    def content(self) -> "Buffer":
+        """All that was written, as a mapping of the file that it is in. It is good until the frame is dropped."""
+        ...
+
+    def keep(self) -> None:
+        """The content is complete. Raises NoSpace, PayloadUnavailable."""
+        ...
+
+    def drop(self) -> None:
+        """Nothing of the frame stays. Raises NoSpace."""
+        ...
+
+
 class Upload(Protocol):
     """A payload while it is written, by one thread at a time."""
 
@@ -102,6 +122,13 @@ class Upload(Protocol):
         """Appends frames in order and returns how many bytes each one takes. Where it raises, none of them was appended.
 
         Raises ValueError after the commit.
+        """
+        ...
+
+    def grow(self, kind: FrameKind, ordinal: int) -> GrowingFrame:
+        """Begins a frame whose content arrives in parts, and is stored as it is. Raises NoSpace.
+
+        To be asked only of a store that takes parts (`Payloads.takes_parts`).
         """
         ...
 
@@ -250,6 +277,11 @@ class Payloads(Protocol):
     @property
     def upload_bytes(self) -> int:
         """What an upload of many documents holds in memory for the store, beside the batch that it is given."""
+        ...
+
+    @property
+    def takes_parts(self) -> bool:
+        """Whether an upload stores a document while it arrives (`Upload.grow`), so that memory never holds all of it."""
         ...
 
     @property

@@ -33,6 +33,7 @@ class LocalPayloads:
 
     name = "local"
     is_local = True
+    takes_parts = True
     delete_makes_room = True
     upload_bytes = 0
     place = None

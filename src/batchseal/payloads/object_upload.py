@@ -13,6 +13,8 @@ from uuid import UUID
 from batchseal.errors import BatchsealError, NoSpace, PayloadUnavailable
 from batchseal.payloads.copies import LocalCopies
 from batchseal.payloads.frame_index import index_frame
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.growing import FileFrame
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.objects import PART_BYTES, PARTS_IN_FLIGHT, Objects
 from batchseal.payloads.packing import Packing
@@ -154,11 +156,24 @@ class ObjectUpload:
         for header in buffers[::2]:
             assert not isinstance(header, Pieces)
             self._headers += header
-        if self._sender is None and behind >= PART_BYTES:
+        self._send_ahead()
+        return sizes
+
+    def _send_ahead(self) -> None:
+        """What was appended does not change any more."""
+        if self._sender is None and self.stored_bytes >= PART_BYTES:
             self._sender = PartSender(self._objects, self._key, self._open())
         if self._sender is not None:
-            self._sender.available(behind)
-        return sizes
+            self._sender.available(self.stored_bytes)
+
+    def grow(self, kind: FrameKind, ordinal: int) -> FileFrame:
+        """Raises NoSpace. What is sent ahead ends before the frame until that is kept, since its header is written last."""
+
+        def kept(header: bytes) -> None:
+            self._headers += header
+            self._send_ahead()
+
+        return self._file.grow(kind, ordinal, kept)
 
     def flush(self) -> None:
         """The local file need not survive anything."""

@@ -35,6 +35,7 @@ class ObjectPayloads:
 
     name = "s3"
     is_local = False
+    takes_parts = True
     delete_makes_room = False  # uploads need space on this machine, where copies lie that `make_room` removes
     upload_bytes = UPLOAD_BYTES
 

@@ -41,6 +41,7 @@ class SharedPayloads:
 
     name = "shared"
     is_local = False
+    takes_parts = False
     delete_makes_room = True
     upload_bytes = 0
 

@@ -8,6 +8,8 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import NoSpace
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.growing import FileFrame
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.packing import Packing
 from batchseal.payloads.pieces import Pieces
@@ -71,6 +73,13 @@ class SmallUpload:
             self._buffers += buffers
             self._length = behind
         return sizes
+
+    def grow(self, kind: FrameKind, ordinal: int) -> FileFrame:
+        """Raises NoSpace. Such a payload is not small, so it becomes a file."""
+        if self._file is None:
+            self._become_file(self._buffers, self._length)
+        assert self._file is not None
+        return self._file.grow(kind, ordinal)
 
     def flush(self) -> None:
         """Raises NoSpace."""

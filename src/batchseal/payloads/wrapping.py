@@ -29,6 +29,10 @@ class WrappedPayloads:
         return self._inner.upload_bytes
 
     @property
+    def takes_parts(self) -> bool:
+        return self._inner.takes_parts
+
+    @property
     def is_local(self) -> bool:
         return self._inner.is_local
 

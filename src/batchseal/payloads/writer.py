@@ -5,6 +5,7 @@ that nobody needs any more.
 """
 
 import fcntl
+import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from batchseal.errors import NoSpace
+from batchseal.payloads.frames import FrameKind
+from batchseal.payloads.growing import FileFrame
 from batchseal.payloads.interface import STORES_LARGE_AS_IT_IS, GivenFrame, PayloadRecord
 from batchseal.payloads.packing import Packing
 from batchseal.payloads.pieces import Pieces, in_groups
@@ -59,7 +62,7 @@ class FileUpload:
 
     def _create_locked(self) -> None:
         with own_folder(self.path.parent) as folder:
-            self._descriptor = os.open(self.path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+            self._descriptor = os.open(self.path.name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
         self._is_created = True
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
@@ -89,6 +92,39 @@ class FileUpload:
         with self._all_or_nothing():
             self._write_all(buffers)
         self._appended(behind)
+
+    def grow(self, kind: FrameKind, ordinal: int, kept: Callable[[bytes], None] = lambda header: None) -> FileFrame:
+        """Raises NoSpace. `kept` is called with the header of the frame, once it is written."""
+        return FileFrame(self, kind, ordinal, kept)
+
+    def write_at(self, offset: int, content: bytes) -> None:
+        """Writes over what is there. Raises NoSpace."""
+        try:
+            os.pwrite(self._descriptor, content, offset)
+        except OSError as problem:
+            raise self._no_space("the temporary space cannot be written", problem) from None
+
+    def cut_back(self, length: int) -> None:
+        """Forgets what was appended behind the first `length` bytes. Raises NoSpace."""
+        try:
+            os.ftruncate(self._descriptor, length)
+            os.lseek(self._descriptor, length, os.SEEK_SET)
+        except OSError as problem:
+            raise self._no_space("the temporary space cannot be written", problem) from None
+        self.stored_bytes = length
+
+    def mapping(self, start: int, stop: int) -> memoryview:
+        """The bytes between two offsets, which stay in the file. Raises NoSpace.
+
+        Nobody else writes to the file or cuts it. A disk that cannot give back what it took ends this process (SIGBUS).
+        """
+        page = start - start % mmap.ALLOCATIONGRANULARITY
+        try:
+            mapped = mmap.mmap(self._descriptor, stop - page, prot=mmap.PROT_READ, offset=page)
+        except OSError as problem:
+            raise self._no_space("the temporary space cannot be read", problem) from None
+        mapped.madvise(mmap.MADV_SEQUENTIAL)
+        return memoryview(mapped)[start - page :]
 
     def _appended(self, behind: int) -> None:
         self.stored_bytes = behind

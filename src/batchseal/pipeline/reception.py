@@ -16,6 +16,7 @@ import structlog
 from batchseal.document import (
     Credential,
     Description,
+    DocumentPart,
     Prepared,
     ReceivedDocument,
     Refusal,
@@ -28,7 +29,7 @@ from batchseal.formats.interface import BATCH_DOCUMENTS
 from batchseal.formats.registry import Formats
 from batchseal.payloads import records
 from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import PayloadRecord, Payloads
+from batchseal.payloads.interface import GrowingFrame, PayloadRecord, Payloads
 from batchseal.signature import Level
 from batchseal.store.rows import NewDocument
 from batchseal.system.futures import in_pool
@@ -79,7 +80,8 @@ class Received:
 
 
 class Reception:
-    """Stores and prepares the documents of one request. Holds at most two batches of documents in memory.
+    """Stores and prepares the documents of one request. Holds at most two batches of documents in memory. A document that comes
+    in parts is stored as it comes, and planned and digested from a mapping of the file.
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
@@ -125,6 +127,8 @@ class Reception:
         self._working: asyncio.Future[Any] | None = None
         self._flushing: asyncio.Future[None] | None = None
         self._flushed_bytes = 0
+        self._growing: GrowingFrame | None = None  # of the document that comes in parts
+        self._grown: GrowingFrame | None = None  # of the only document of the batch, which came in parts
         # The place of the payload is made while the body arrives, so that nothing of it is left for the end.
         self._begun: Future[None] = Future()
         self._making_place: asyncio.Future[None] | None = None
@@ -156,10 +160,37 @@ class Reception:
     async def take(self, documents: Sequence[ReceivedDocument]) -> None:
         """Waits while the batch before is still being stored, which slows the sender of the body down."""
         for document in documents:
+            if self._growing is not None:
+                document = await self._grow_up(self._growing, document)
             self._batch.append(document)
             self._bytes_in_batch += document.content_bytes
-            if len(self._batch) >= BATCH_DOCUMENTS or self._bytes_in_batch >= self._batch_bytes:
+            if self._grown or len(self._batch) >= BATCH_DOCUMENTS or self._bytes_in_batch >= self._batch_bytes:
                 await self._start_batch()
+
+    async def take_part(self, part: DocumentPart) -> None:
+        """Stores a part of a document. Waits until what came before is stored, since the parts stand behind it. Raises NoSpace.
+
+        Only for a store that takes parts (`Payloads.takes_parts`).
+        """
+        if self._growing is None:
+            await self._start_batch()
+            if self._working is not None:
+                await asyncio.shield(self._working)
+        self._working = in_pool(self._pool, partial(self._grow, part))
+        await asyncio.shield(self._working)
+        self._flush_ahead()
+
+    async def _grow_up(self, growing: GrowingFrame, document: ReceivedDocument) -> ReceivedDocument:
+        """The document with all its content, of which the last part has come."""
+
+        def complete() -> "Buffer":
+            growing.write(document.content)
+            return growing.content()
+
+        completing = self._working = in_pool(self._pool, complete)
+        content = await asyncio.shield(completing)
+        self._growing, self._grown = None, growing
+        return msgspec.structs.replace(document, content=content)
 
     async def finish(self, facts: RequestFacts) -> Received:
         """Ends the payload. Raises NoSpace."""
@@ -195,11 +226,15 @@ class Reception:
         if self._working is not None:
             await asyncio.shield(self._working)
         batch, self._batch, self._bytes_in_batch = await self._located(self._batch), [], 0
+        grown, self._grown = self._grown, None
         if batch:
-            self._working = in_pool(self._pool, partial(self._store, batch))
+            self._working = in_pool(self._pool, partial(self._store, batch, grown))
             # The sizes alone: whoever waits for the end of this must not keep the documents.
             sizes = [document.content_bytes for document in batch]
             self._working.add_done_callback(lambda _: self._when_stored(sizes))
+        self._flush_ahead()
+
+    def _flush_ahead(self) -> None:
         unflushed = self.upload.stored_bytes - self._flushed_bytes
         if unflushed > FLUSH_BYTES and (self._flushing is None or self._flushing.done()):
             self._flushed_bytes = self.upload.stored_bytes
@@ -237,8 +272,16 @@ class Reception:
         if self._durable:
             self.upload.publish()
 
-    def _store(self, batch: list[ReceivedDocument], *, is_last: bool = False) -> None:
-        """2 store and 3 prepare."""
+    def _grow(self, part: DocumentPart) -> None:
+        if self._growing is None:
+            self._begun.result()
+            self._growing = self.upload.grow(FrameKind.DOCUMENT, part.ordinal)
+        self._growing.write(part.content)
+
+    def _store(
+        self, batch: list[ReceivedDocument], grown: GrowingFrame | None = None, *, is_last: bool = False
+    ) -> None:
+        """2 store and 3 prepare. `grown` is the frame of the only document, where it is in the payload already."""
         results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
@@ -256,7 +299,12 @@ class Reception:
                 self._note(document.ordinal, document.description, document.content_bytes, refusal)
         # Making the place takes the file system about as long as preparing a document takes, so it is needed only now.
         self._begun.result()
-        self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
+        if grown is None:
+            self.upload.append((FrameKind.DOCUMENT, d.ordinal, d.content) for d in batch if d.ordinal not in refused)
+        elif refused:
+            grown.drop()
+        else:
+            grown.keep()
         self.upload.append(self._frames.frames(prepared))
 
     def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:

@@ -18,7 +18,7 @@ import structlog
 from batchseal.admission.admission import Ticket
 from batchseal.admission.growth import UploadMemory
 from batchseal.audit.chain import documents_digest
-from batchseal.document import Description, ReceivedDocument, RequestFacts, ToSign
+from batchseal.document import Description, DocumentPart, ReceivedDocument, RequestFacts, ToSign
 from batchseal.errors import DatabaseUnavailable, NoRoom, ReferenceTaken
 from batchseal.formats.registry import Formats
 from batchseal.operation import Caller, Mode
@@ -54,6 +54,8 @@ class Registered:
     asked_at: float  # monotonic, before the registration was asked for
 
 
+# What comes of a request: documents that are complete, or a part of one that is too large to be held.
+Arriving = AsyncIterator[Sequence[ReceivedDocument] | DocumentPart]
 # Finds the place of a visible signature in a document of a client service: see `placeholder/finder.py`.
 LocateFor = Callable[[str, Description, "Buffer"], Awaitable[Description]]
 
@@ -102,7 +104,7 @@ class Acceptance:
         caller: Caller,
         mode: Mode,
         facts: Callable[[], RequestFacts],
-        documents: AsyncIterator[Sequence[ReceivedDocument]],
+        documents: Arriving,
         *,
         expected_bytes: int | None = None,
         evidence_record: bool = False,
@@ -153,12 +155,19 @@ class Acceptance:
         ticket: Ticket,
         reception: Reception,
         facts: Callable[[], RequestFacts],
-        documents: AsyncIterator[Sequence[ReceivedDocument]],
+        documents: Arriving,
     ) -> Received:
         """Steps 2 and 3 of the pipeline, until the last document."""
         try:
             async for batch in documents:
-                ticket.wrote(reception.upload.stored_bytes, sum(document.content_bytes for document in batch))
+                if isinstance(batch, DocumentPart):
+                    ticket.wrote(reception.upload.stored_bytes, memoryview(batch.content).nbytes)
+                    await reception.take_part(batch)
+                    del batch
+                    continue
+                ticket.wrote(
+                    reception.upload.stored_bytes, sum(memoryview(document.content).nbytes for document in batch)
+                )
                 await reception.take(batch)
                 del batch  # a large document would stay in memory until the next one is complete
             received = await reception.finish(facts())

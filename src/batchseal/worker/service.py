@@ -11,7 +11,7 @@ from uuid import UUID
 from batchseal.admission.admission import Admission
 from batchseal.admission.growth import UploadMemory
 from batchseal.admission.standing import StandingMemory
-from batchseal.document import ReceivedDocument, RequestFacts
+from batchseal.document import DocumentPart, ReceivedDocument, RequestFacts
 from batchseal.errors import (
     BatchsealError,
     DatabaseUnavailable,
@@ -47,7 +47,7 @@ from batchseal.worker.feeding import Feeding, Turns
 from batchseal.worker.fetched import FetchedNotes
 from batchseal.worker.handover import Handover
 from batchseal.worker.readiness import Readiness
-from batchseal.worker.taken_references import unless_taken
+from batchseal.worker.taken_references import Intake, unless_taken
 
 RETRY_SECONDS = 2
 # How long a process that is to stop asks whether there are other instances.
@@ -175,6 +175,7 @@ class Service:
             ticket,
             decoded_bytes=decoded_bytes,
             max_document_bytes=self._limits.max_document_bytes,
+            in_parts=self._payloads.takes_parts,
         )
         try:
             intake = (
@@ -185,7 +186,7 @@ class Service:
             chunks = unless_taken(self._store, caller, intake, body_bytes, chunks)
             feeding = self._turns.feeding(caller.client_service, intake)
             encoded = form == "json"
-            async with aclosing(self._documents(memory, feeding, chunks, encoded)) as documents:
+            async with aclosing(self._documents(memory, intake, feeding, chunks, encoded)) as documents:
                 return await self._acceptance.take_in(
                     *(ticket, memory, caller, mode, intake.finish, documents),
                     expected_bytes=decoded_bytes,
@@ -199,7 +200,7 @@ class Service:
         caller: Caller,
         mode: Mode,
         facts: RequestFacts,
-        documents: Callable[[UploadMemory], AsyncGenerator[Sequence[ReceivedDocument], None]],
+        documents: Callable[[UploadMemory], AsyncGenerator[Sequence[ReceivedDocument] | DocumentPart, None]],
         *,
         documents_bytes: int,
     ) -> OperationRow:
@@ -212,7 +213,13 @@ class Service:
             raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
         ticket = await self._admission.admit(documents_bytes, caller.client_service)
         largest = self._limits.max_document_bytes
-        memory = UploadMemory(self._admission, ticket, decoded_bytes=documents_bytes, max_document_bytes=largest)
+        memory = UploadMemory(
+            self._admission,
+            ticket,
+            decoded_bytes=documents_bytes,
+            max_document_bytes=largest,
+            in_parts=self._payloads.takes_parts,
+        )
         try:
             async with aclosing(documents(memory)) as coming:
                 return await self._acceptance.take_in(
@@ -224,9 +231,10 @@ class Service:
             ticket.release()
 
     async def _documents(
-        self, memory: UploadMemory, feeding: Feeding, chunks: AsyncIterator[bytes], encoded: bool
-    ) -> AsyncGenerator[Sequence[ReceivedDocument], None]:
+        self, memory: UploadMemory, intake: Intake, feeding: Feeding, chunks: AsyncIterator[bytes], encoded: bool
+    ) -> AsyncGenerator[Sequence[ReceivedDocument] | DocumentPart, None]:
         """1 receive, until the body ends. With `encoded`, the body has its documents in base64."""
+        window_bytes = self._admission.budgets.window_bytes
         async for chunk in chunks:
             for piece in feeding.pieces(chunk):
                 length = memoryview(piece).nbytes
@@ -235,6 +243,9 @@ class Service:
                     memory.complete([document.content_bytes for document in documents])
                     yield documents
                     del documents  # a large one would stay in memory until the next one is complete
+                if self._payloads.takes_parts and (part := intake.part(window_bytes)) is not None:
+                    yield part
+                    del part
 
     # --- the end of an operation --------------------------------------------------------------------------------------
 
@@ -358,10 +369,11 @@ class Service:
     @property
     def largest_document_bytes(self) -> int:
         """The largest document that can be taken in, by the limits, the memory and the temporary space."""
-        fits = max(
-            self._admission.most_memory_bytes - self._admission.upload_bytes, self._admission.budgets.window_bytes
-        )
-        return min(self._limits.max_document_bytes, fits, self.largest_batch_bytes)
+        most = min(self._limits.max_document_bytes, self.largest_batch_bytes)
+        if self._payloads.takes_parts:
+            return most
+        fits = self._admission.most_memory_bytes - self._admission.upload_bytes
+        return min(most, max(fits, self._admission.budgets.window_bytes))
 
     @property
     def largest_batch_bytes(self) -> int:

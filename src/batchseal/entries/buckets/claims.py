@@ -7,7 +7,7 @@ worked on all the same, but gives up what another list names too. All methods bl
 
 import json
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -172,6 +172,16 @@ class BucketBatch:
             return content
 
         return self._at_once.map(read_one, group)
+
+    def parts(self, one: Claimed) -> Generator[bytes, None, None]:
+        """Raises FileChanged. An answer is about one version of an object, so it is as long as it says."""
+        try:
+            found, blocks = self.input.stream(one.path, one.size)
+            if found.etag != self.etags().get(one.path):
+                raise FileChanged(one.path)
+            yield from blocks
+        except FileNotFoundError:
+            raise FileChanged(one.path) from None
 
     def doubles(self) -> list[str]:
         return self._claims.give_up_doubles(self.id)

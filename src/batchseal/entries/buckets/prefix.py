@@ -116,11 +116,20 @@ class Prefix:
         `size` is the length that it had when it was seen. One of another length has replaced it and is not read: somebody else
         has brought it, and it may be larger than what there is memory for.
         """
+        found, blocks = self.stream(key, size)
+        return b"".join(blocks), found
+
+    def stream(self, key: str, size: int | None = None) -> tuple[Stored, Iterator[bytes]]:
+        """The same in blocks, each of which is read when it is asked for."""
         with self._asking():
             found, blocks = self._objects.stream(key, BLOCK_BYTES)
             if size is not None and found.size != size:
                 raise FileNotFoundError(errno.ENOENT, "the object was replaced", self.said)
-            return b"".join(blocks), found
+            return found, self._asked(blocks)
+
+    def _asked(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        with self._asking():
+            yield from blocks
 
     def read(self, key: str, start: int, stop: int) -> bytes:
         """The bytes between two offsets. Raises FileNotFoundError."""

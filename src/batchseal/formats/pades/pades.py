@@ -48,8 +48,8 @@ FROM_HEADER_NAME = "pades-from-header"
 # The unsigned attribute around a time stamp token takes 28 bytes, and the lengths of what holds it may grow by one byte each.
 ATTRIBUTE_BYTES = 64
 # Planning takes this and a part of the document's size, at most, where nothing more is booked. An invoice takes 34 KB; most that
-# takes more has many compressed objects.
-PLANNING_BYTES, PLANNING_PART = 512 << 10, 4
+# takes more has many compressed objects. A document that is larger than a batch is not in memory, so only a batch counts.
+PLANNING_BYTES, PLANNING_PART, PLANNED_BATCH_BYTES = 512 << 10, 4, 4 << 20
 # What planning takes beyond its bound for each byte of an appearance that an encrypted document does not share with others.
 UNSHARED_FACTOR = 4
 
@@ -294,6 +294,13 @@ def whole_tail(tail: bytes, offsets: Sequence[int], shared: Sequence[bytes]) -> 
     return [*parts, view[at:]] if parts else [tail]
 
 
+def needs_more(found: "visible.Drawn | Refusal") -> bool:
+    """Whether a plan had too little memory."""
+    return (
+        not isinstance(found, Refusal) and isinstance(found[0], planner.PlanRefusal) and found[0].code == "limit_memory"
+    )
+
+
 def plan(
     content: "Buffer",
     wanted: Description,
@@ -329,8 +336,11 @@ def plan(
         return invisible(), ()
 
     size = len(memoryview(content))
-    found = within(PLANNING_BYTES + size // PLANNING_PART)
-    if not isinstance(found, Refusal) and isinstance(found[0], planner.PlanRefusal) and found[0].code == "limit_memory":
+    found = within(PLANNING_BYTES + min(size, PLANNED_BATCH_BYTES) // PLANNING_PART)
+    if needs_more(found) and size > PLANNED_BATCH_BYTES:
+        with memory(min(planner.memory_bound(size), PLANNING_BYTES + size // PLANNING_PART)) as granted:
+            found = within(granted)
+    if needs_more(found):
         # The answer is a copy of what the plan holds, so both are there for a moment.
         # In an encrypted document the appearance is a part of both.
         answered = planner.update_bound(size) + (drawing.shared_bytes if planning.is_encrypted else 0)
