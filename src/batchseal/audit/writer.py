@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link
+from batchseal.audit.known import KnownFacts
 from batchseal.audit.tokens import stamp_fields
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
@@ -38,9 +39,20 @@ log = structlog.get_logger("audit")
 
 
 class AuditWriter:
-    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks."""
+    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks.
 
-    def __init__(self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor) -> None:
+    The payloads of operations that are among the `known` facts are not read.
+    """
+
+    def __init__(
+        self,
+        trail: AuditTrail,
+        payloads: Payloads,
+        audit_folder: Path,
+        pool: Executor,
+        known: KnownFacts | None = None,
+    ) -> None:
+        self._known = known or KnownFacts()
         self._trail = trail
         self._payloads = payloads
         self._audit_folder = audit_folder
@@ -95,6 +107,8 @@ class AuditWriter:
         """
         if entry.event != Event.FINISHED or not entry.signed:
             return entry, entry.digest, b""
+        if (known := self._known.of(entry.operation_id)) is not None:
+            return entry, *known
         with suppress(PayloadDamaged):
             reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:

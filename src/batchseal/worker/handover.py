@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from batchseal.audit.chain import documents_digest
 from batchseal.document import ToSign
 from batchseal.errors import BatchsealError
 from batchseal.operation import Caller, Mode
@@ -89,7 +90,9 @@ class Handover:
             return self.wake(row, caller)
         rows = [registered_document(document) for document in received.documents]
         handed = Registration(
-            row, rows, received.to_sign, received.fingerprint, asked_at, is_durable=received.is_synced
+            *(row, rows, received.to_sign, received.fingerprint, asked_at),
+            is_durable=received.is_synced,
+            documents_digest=documents_digest(received.document_digests),
         )
         try:
             if row.mode is Mode.SYNC:

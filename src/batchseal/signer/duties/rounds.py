@@ -16,6 +16,7 @@ import structlog
 
 from batchseal.admission.admission import Admission
 from batchseal.audit.head import HeadStamping, Stamp
+from batchseal.audit.known import KnownFacts
 from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter
 from batchseal.errors import BatchsealError, PayloadUnavailable
@@ -205,8 +206,12 @@ def rounds_of(
     presence: Presence,
     sampling: Sampling | None = None,
     stamp: Stamp | None = None,
+    known: KnownFacts | None = None,
 ) -> Rounds:
-    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured."""
+    """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured.
+
+    `known`: what needs no payload to be read for the audit trail.
+    """
     ledger = admission.ledger
     describe(settings)
     instance = UUID(settings.instance)
@@ -218,7 +223,7 @@ def rounds_of(
         Counting(upkeep, payloads, ledger, pool, presence.others),
         Sweeping(store, payloads, instance, orphans),
         Purging(upkeep, payloads, ledger, pool, orphans.keeps),
-        AuditWriter(trail, payloads, settings.audit_path, pool),
+        AuditWriter(trail, payloads, settings.audit_path, pool, known),
         Retention.of(settings),
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),
