@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -178,7 +178,7 @@ class Acceptance:
         """Writes the operation into the database, or finds the failed one that goes on."""
         asked_at = time.monotonic()
         try:
-            new = replace(self._new_operation(caller, mode, received), evidence_record=evidence_record)
+            new = self._new_operation(caller, mode, received, evidence_record)
             row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
@@ -200,7 +200,7 @@ class Acceptance:
         reception.release()
         return Registered(row, True, asked_at)
 
-    def _new_operation(self, caller: Caller, mode: Mode, received: Received) -> NewOperation:
+    def _new_operation(self, caller: Caller, mode: Mode, received: Received, evidence_record: bool) -> NewOperation:
         facts = received.facts
         return NewOperation(
             payload_id=received.payload.id,
@@ -216,6 +216,7 @@ class Acceptance:
             payload_record=record_bytes(received.payload),
             stored_bytes=received.payload.stored_bytes,
             payload_store=self._store.shared,
+            evidence_record=evidence_record,
             token_holder=None if caller.token is None else self._instance,
             request_id=REQUEST_ID.get(),
             trace_parent=TRACE_PARENT.get(),
