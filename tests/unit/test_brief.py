@@ -19,7 +19,7 @@ def test_nothing_is_brief_before_it_was_measured() -> None:
     work = BriefWork()
     assert not work.of("a").is_brief
     assert work.of("a").run(lambda: "done") == "done"
-    assert work.of("a").is_brief and not work.of("b").is_brief
+    assert work.of("a").is_brief and not work.of("b").is_brief and not work.of("a", b"another credential").is_brief
 
 
 def test_what_takes_the_processor_is_not_brief() -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from batchseal.system.expiring import ExpiringCache
 
 T = TypeVar("T")
+Client = tuple[str, bytes]
 
 # What brief work takes of the processor at most, and with all its waiting, for instance for a disk.
 BRIEF_PROCESSOR_SECONDS, BRIEF_SECONDS = 0.003, 0.1
@@ -22,17 +23,17 @@ class BriefWork:
     """What is known of the work of each client. Any thread may use it."""
 
     def __init__(self) -> None:
-        self._brief = ExpiringCache[str, None](KNOWN_CLIENTS)
+        self._brief = ExpiringCache[Client, None](KNOWN_CLIENTS)
 
-    def of(self, client: str) -> "ClientsWork":
-        """The work of one client."""
-        return ClientsWork(self._brief, client)
+    def of(self, client: str, credential: bytes = b"") -> "ClientsWork":
+        """The work of one client with one credential, of which something may be computed once."""
+        return ClientsWork(self._brief, (client, credential))
 
 
 class ClientsWork:
-    """The work of one client."""
+    """The work of one client, which is told apart by what `BriefWork.of` was given."""
 
-    def __init__(self, brief: ExpiringCache[str, None], client: str) -> None:
+    def __init__(self, brief: ExpiringCache[Client, None], client: Client) -> None:
         self._brief = brief
         self._client = client
 

@@ -134,7 +134,7 @@ class Acceptance:
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
-            work=self._work.of(caller.client_service),
+            work=self._work.of(caller.client_service, target.credential.fingerprint if target is not None else b""),
         )
         with span("store"):
             received = await self._store_documents(ticket, reception, facts, documents)
