@@ -52,21 +52,22 @@ def wants_zip(accept: str | None) -> bool:
 
 def check_media_type(header: str | None, form: str) -> str:
     """Returns the Content-Type of a sign request. Raises InvalidRequest if it does not fit `form` ("json", "multipart")."""
-    media_type = (header or "").partition(";")[0].strip().lower()
+    header = header or ""
+    media_type = header.partition(";")[0].strip().lower()
     if form == "multipart":
         if media_type != "multipart/form-data":
             raise InvalidRequest(f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data")
-        return header or ""
+        return header
     if media_type not in ("", "application/json", "text/json") and not media_type.endswith("+json"):
         raise InvalidRequest(f"Content-Type is {media_type}; this address takes application/json")
-    if ";" not in (header or ""):
+    if ";" not in header:
         return header or "application/json"
     headers = Headers()
     headers["content-type"] = header
     charset = collapse_rfc2231_value(headers.get_param("charset", "utf-8")).lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise InvalidRequest(f"the body's charset is {charset}, but JSON must be UTF-8")
-    return header or ""
+    return header
 
 
 def parse_id(text: str) -> int:
