@@ -56,6 +56,11 @@ MEASUREMENTS = {
         {"requests": 150, "count": 100},
         {"requests": 3, "count": 20},
     ),
+    "singles": Measurement(
+        (("-m", "benchmarks.singles", "--each", "{each}", "--rounds", "{rounds}"),),
+        {"each": 40, "rounds": 2},
+        {"each": 2, "rounds": 1},
+    ),
     "end to end": Measurement(
         (
             (
@@ -116,6 +121,8 @@ class Figure:
 
 FIGURES = {
     "single_sync_beyond_upstream_ms": Figure("latency", ("single_sync_beyond_upstream_ms",)),
+    "single_cpu_ms": Figure("singles", ("single_cpu_ms",)),
+    "singles_over_batch": Figure("singles", ("singles_over_batch",), lower_is_better=False),
     "peak_service_mb_1": Figure("end to end", ("p256", "peak_mb_1", "service")),
     "peak_service_mb_4": Figure("end to end", ("p256", "peak_mb_4", "service")),
     "peak_large_mb": Figure("large documents", ("peak_large_mb",)),

@@ -29,6 +29,7 @@ from benchmarks import (
     placeholder_ratio,
     plots,
     scan_ratio,
+    singles,
     tables,
     upload_beside_headers,
     visible_ratio,
@@ -87,6 +88,8 @@ FIGURES = (
     "db_signatures_mb_per_1000_documents",
     "single_sync_beyond_upstream_ms",
     "single_sync_beside_batch_ms",
+    "single_cpu_ms",
+    "singles_over_batch",
     "upload_beside_headers_over_alone",
 )
 
@@ -106,6 +109,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
             "placeholder": lambda: placeholder_ratio.measure(40, 1),
             "database": lambda: database_size.measure(5, 2, 1),
             "latency": lambda: latency.measure(3, 20),
+            "singles": lambda: singles.measure(2, 1),
             "headers": lambda: upload_beside_headers.measure(5, 20_000, 1),
             "end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"]),
             "xml_end_to_end": lambda: end_to_end.measure(10, 20_000, 1, ["p256"], kind=XML),
@@ -124,6 +128,7 @@ def steps(*, smoke: bool) -> dict[str, Step]:
         "placeholder": placeholder_ratio.measure,
         "database": database_size.measure,
         "latency": latency.measure,
+        "singles": singles.measure,
         "headers": upload_beside_headers.measure,
         "end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256", "rsa3072"], judge=True),
         "xml_end_to_end": lambda: end_to_end.measure(2500, 200_000, end_to_end.ROUNDS, ["p256"], judge=True, kind=XML),

@@ -39,6 +39,8 @@ GOALS = {
     "db_mb_per_1000_documents": (0.6, 0.35, False),
     "db_signatures_mb_per_1000_documents": (0.6, 0.5, False),
     "single_sync_beyond_upstream_ms": (10, 4, False),
+    "single_cpu_ms": (6, 4, False),
+    "singles_over_batch": (0.24, 0.35, True),
     "upload_beside_headers_over_alone": (0.98, 1, True),
 }
 
@@ -84,6 +86,7 @@ def lines(details: dict[str, Any], figures: dict[str, float], facts: dict[str, A
         ("end_to_end", end_to_end),
         ("xml_end_to_end", xml_end_to_end),
         ("latency", latency),
+        ("singles", singles),
         ("growth", growth),
         ("scan", scan),
     ):
@@ -203,6 +206,16 @@ def latency(result: dict[str, Any]) -> Iterator[str]:
     yield "### A single synchronous document"
     yield ""
     yield from table(("figure", "value"), [(f"`{name}`", value) for name, value in result.items()])
+
+
+def singles(result: dict[str, Any]) -> Iterator[str]:
+    yield "### Synchronous requests of one document from eight clients"
+    yield ""
+    cpu, woken = result["single_cpu_ms_by_process"], result["single_wake_ups_by_process"]
+    rows = [(part, value, woken.get(part, "-")) for part, value in cpu.items()]
+    yield from table(("process", "processor ms a document", "wake-ups a document"), rows)
+    rates = [(f"`{name}`", result[name]) for name in ("singles_per_second", "batch_per_second")]
+    yield from table(("documents a second", "value"), rates)
 
 
 # What grows in each series of the growth benchmark: its heading, and the field that is the abscissa of its plot.

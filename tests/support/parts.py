@@ -15,6 +15,7 @@ from harness.waiting import eventually
 from batchseal.admission.admission import Admission
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import budgets_of
+from batchseal.audit.known import KnownFacts
 from batchseal.formats.material import Materials
 from batchseal.formats.registry import Formats
 from batchseal.intake.schema import Limits
@@ -56,6 +57,7 @@ class Parts:
     folder: Path
     recording: Recording
     offer: Callable[[UUID], Service]  # the service as an instance of this id has it
+    known: KnownFacts
 
 
 @asynccontextmanager
@@ -82,9 +84,15 @@ async def running_parts(
     pool = SharedPool(2)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     parts = store, upstream, payloads, formats, room, pool
-    calls = CallLog(CallTable(store.database))
+    calls, known = CallLog(CallTable(store.database)), KnownFacts()
     signing = Signing(
-        *parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation, calls=calls
+        *parts,
+        tries=5,
+        reserve=reserve,
+        materials=materials,
+        check_revocation=check_revocation,
+        calls=calls,
+        known=known,
     )
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
@@ -114,7 +122,7 @@ async def running_parts(
     service = offer(instance)
     try:
         sweeping = Sweeping(store, payloads, instance)
-        yield Parts(service, queue, sweeping, store, payloads, upstream, ledger, folder, recording, offer)
+        yield Parts(service, queue, sweeping, store, payloads, upstream, ledger, folder, recording, offer, known)
     finally:
         for task in looking:
             task.cancel()

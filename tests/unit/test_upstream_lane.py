@@ -84,6 +84,30 @@ async def test_small_orders_within_50_ms_travel_together():
     assert len(calls.made) <= 4 and time.monotonic() - started < 0.5
 
 
+async def test_what_comes_while_a_fast_upstream_answers_shares_the_next_call():
+    answering = asyncio.Event()
+
+    class Answering(Calls):
+        async def __call__(self, digests, request_key):
+            self.made.append(list(digests))
+            if len(self.made) == 2:
+                await answering.wait()
+            return digests
+
+    calls = Answering()
+    lane = Lane(calls, 100, PACE)
+    for seed in range(100, 110):
+        calls.made.clear()
+        await run(lane, digests_of(1, seed))  # it is known now that a call takes no time
+    runs = []
+    for seed in range(9):
+        runs.append(asyncio.ensure_future(run(lane, digests_of(1, seed))))
+        await eventually(lambda: len(calls.made) == 2)
+    answering.set()
+    await asyncio.gather(*runs)
+    assert calls.made[1:] == [digests_of(1, 0), [digest for seed in range(1, 9) for digest in digests_of(1, seed)]]
+
+
 async def test_how_long_calls_take_is_learned_from_those_that_were_answered():
     calls = Calls(0, [UpstreamTransient("away")])
     lane, order = Lane(calls, 100, PACE), Order("key", [1])

@@ -23,8 +23,10 @@ class Preferences:
 
 def parse_prefer(header: str | None) -> Preferences:
     """Reads a Prefer header. Unknown and malformed preferences are ignored (RFC 7240 2); a wait is MAX_WAIT_SECONDS at most."""
+    if not header:
+        return Preferences(False, 0.0)
     wanted: dict[str, str] = {}
-    for item in re.split(r"[,;]", header or ""):
+    for item in re.split(r"[,;]", header):
         name, _, value = item.strip().partition("=")
         wanted.setdefault(name.strip().lower(), value.strip().strip('"'))
     wait = wanted.get("wait", "")
@@ -50,19 +52,22 @@ def wants_zip(accept: str | None) -> bool:
 
 def check_media_type(header: str | None, form: str) -> str:
     """Returns the Content-Type of a sign request. Raises InvalidRequest if it does not fit `form` ("json", "multipart")."""
-    media_type = (header or "").partition(";")[0].strip().lower()
+    header = header or ""
+    media_type = header.partition(";")[0].strip().lower()
     if form == "multipart":
         if media_type != "multipart/form-data":
             raise InvalidRequest(f"Content-Type is {media_type or 'missing'}; this address takes multipart/form-data")
-        return header or ""
+        return header
     if media_type not in ("", "application/json", "text/json") and not media_type.endswith("+json"):
         raise InvalidRequest(f"Content-Type is {media_type}; this address takes application/json")
+    if ";" not in header:
+        return header or "application/json"
     headers = Headers()
-    headers["content-type"] = header or "application/json"
+    headers["content-type"] = header
     charset = collapse_rfc2231_value(headers.get_param("charset", "utf-8")).lower()
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise InvalidRequest(f"the body's charset is {charset}, but JSON must be UTF-8")
-    return header or "application/json"
+    return header
 
 
 def parse_id(text: str) -> int:
@@ -81,6 +86,8 @@ def parse_boolean(text: str, name: str = "contentInResponse") -> bool:
 
 def asks_for_record(query: bytes, name: str) -> bool:
     """Whether the query asks for an evidence record by its parameter `name`. Raises ValueNotAllowed."""
+    if not query:
+        return False
     values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name)
     return parse_boolean(values[0], name) if values else False
 

@@ -118,7 +118,8 @@ async def stream_with_content(
         separator = b","
     if count != operation.documents_total:
         raise ConnectionResetError(f"{count} of {operation.documents_total} documents came from storage")
-    _, tail = around_documents(operation, status)
+    if status is not operation.status:
+        _, tail = around_documents(operation, status)
     for piece in [*pieces.add(tail), *pieces.flush()]:
         yield piece
 

@@ -38,6 +38,7 @@ from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
 if TYPE_CHECKING:
+    from batchseal.audit.known import KnownFacts
     from batchseal.formats.material import Materials
     from batchseal.notify.duty import WebhookDuty
     from batchseal.signer.call_log import CallLog
@@ -109,6 +110,7 @@ def signing(
     materials: "Materials",
     presence: "Presence",
     webhooks: "WebhookDuty",
+    known: "KnownFacts",
 ) -> tuple["SigningQueue", "Recording", "CallLog"]:
     """The queue of the signer process, with what signs, what makes evidence records of what was signed, and what keeps calls."""
     from batchseal.signer.call_log import CallLog
@@ -134,6 +136,7 @@ def signing(
         check_revocation=settings.check_revocation,
         locate=finding_places(settings, reserve),
         calls=calls,
+        known=known,
     )
     pace = Pace(patience_seconds=settings.upstream_patience, share_percent=settings.share_signing)
     table = EvidenceTable(store.database, UUID(settings.instance), store.shared)
@@ -148,6 +151,7 @@ def signing(
 
 async def run_signer(settings: Settings, ready: int) -> None:
     """Runs the signer process until SIGTERM."""
+    from batchseal.audit.known import KnownFacts
     from batchseal.notify.duty import WebhookDuty
     from batchseal.payloads.measured import Measured
     from batchseal.signer.duties.rounds import rounds_of
@@ -192,12 +196,14 @@ async def run_signer(settings: Settings, ready: int) -> None:
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     stamp = upstream.stamp if stamps else None
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)
-    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp, memory)
+    known = KnownFacts()
+    rounds = rounds_of(settings, store, payloads, admission, presence, sampling, stamp, memory, known)
     webhooks = WebhookDuty(store.database, services, settings, presence.does_webhooks, upstream.certificate_ends)
     room = StampRoom(TimeStampSizes(store.database), upstream)
     formats = formats_of(settings, memory)
     queue, recording, calls = signing(
-        settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence, webhooks
+        *(settings, services, store, upstream, payloads, formats, room, pool, reserve, revocation, presence),
+        *(webhooks, known),
     )
     async with long("the work that the service before this one left"):
         await store.take_back_own_leases()

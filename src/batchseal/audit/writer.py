@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from batchseal.audit.chain import Event, as_line, documents_digest, make_link, name_of
+from batchseal.audit.known import KnownFacts
 from batchseal.audit.tokens import stamp_fields
 from batchseal.errors import ConfigurationError, NoRoom, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import records
@@ -51,12 +52,19 @@ class Whose(Enum):
 
 class AuditWriter:
     """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks, and `memory` books what
-    reading a payload takes.
+    reading a payload takes. The payloads of operations that are among the `known` facts are not read.
     """
 
     def __init__(
-        self, trail: AuditTrail, payloads: Payloads, audit_folder: Path, pool: Executor, memory: Memory = nullcontext
+        self,
+        trail: AuditTrail,
+        payloads: Payloads,
+        audit_folder: Path,
+        pool: Executor,
+        memory: Memory = nullcontext,
+        known: KnownFacts | None = None,
     ) -> None:
+        self._known = known or KnownFacts()
         self._trail = trail
         self._payloads = payloads
         self._audit_folder = audit_folder
@@ -115,6 +123,8 @@ class AuditWriter:
         name_of(entry.event)
         if entry.event != Event.FINISHED or not entry.signed:
             return entry, entry.digest, b""
+        if (known := self._known.of(entry.operation_id)) is not None:
+            return entry, *known
         with suppress(PayloadDamaged):
             reader = OperationReader(self._payloads, records_of(entry.payloads))
             try:

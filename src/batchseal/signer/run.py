@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
+from batchseal.audit.known import KnownFacts
 from batchseal.document import Credential, DocumentOutcome, Evidence, Prepared, Refusal, ToSign, storage_refusal
 from batchseal.errors import (
     CertificateRenewed,
@@ -55,7 +56,8 @@ class Signing:
 
     `reserve` holds the memory of what is read and prepared here. Without `materials`, levels
     above T are refused. With `check_revocation`, the certificate of every signer is checked before it signs, and not only that of
-    documents above T. `calls` keeps what calls were made.
+    documents above T. `calls` keeps what calls were made,
+    `known` what the audit trail will say of operations that were signed here.
     """
 
     def __init__(
@@ -73,7 +75,9 @@ class Signing:
         check_revocation: bool = False,
         locate: Locate | None = None,
         calls: CallLog | None = None,
+        known: KnownFacts | None = None,
     ) -> None:
+        self._known = known
         self._calls = calls
         self._materials = materials
         self._check_revocation = check_revocation
@@ -363,3 +367,5 @@ class Signing:
                 retrieve_failure(syncing)
         if work.progress.ended is None:
             raise lease_lost(row)
+        if self._known is not None and work.is_signed_as_handed:
+            self._known.keep(row.id, work.claimed.documents_digest, work.claimed.fingerprint)

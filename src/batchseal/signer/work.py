@@ -111,6 +111,13 @@ class Work:
     def row(self) -> OperationRow:
         return self.claimed.row
 
+    @property
+    def is_signed_as_handed(self) -> bool:
+        """Whether every document was signed as its worker had prepared it and handed it over."""
+        claimed, progress = self.claimed, self.progress
+        is_handed_whole = len(claimed.to_sign) == claimed.row.documents_total and bool(claimed.documents_digest)
+        return is_handed_whole and not progress.failed and not progress.prepared_anew
+
     def ends(self, outcomes: Sequence[DocumentOutcome]) -> None:
         """These documents have ended in this run."""
         self.documents_left -= len(outcomes)

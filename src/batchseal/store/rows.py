@@ -143,6 +143,7 @@ class ClaimedOperation:
     to_sign: Sequence[ToSign] = ()  # prepared for `fingerprint`; what is missing here must be read from the payload
     fingerprint: bytes = b""
     is_durable: bool = False  # whether its worker made the payload of a synchronous operation durable
+    documents_digest: bytes = b""  # of all its documents, if it was handed over (`audit.chain.documents_digest`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,8 @@ class Registration:
     """A new operation as its worker hands it to the signer, which then works under the lease that the registration gave.
 
     `asked_at` is a time in seconds by the monotonic clock, taken before the operation was registered. `is_durable` says that the
-    payload of a synchronous operation has survived a power cut by now, without the signer.
+    payload of a synchronous operation has survived a power cut by now, without the signer. `documents_digest` is what the audit
+    trail says of the documents at the registration.
     """
 
     row: OperationRow
@@ -178,13 +180,15 @@ class Registration:
     fingerprint: bytes  # of the credential that `to_sign` was prepared for
     asked_at: float
     is_durable: bool = False
+    documents_digest: bytes = b""
 
     def claimed(self) -> ClaimedOperation | None:
         """The operation with its lease. None if so much time has passed that another `claim` may have taken the lease."""
         if time.monotonic() - self.asked_at > WAKE_SECONDS:
             return None
         return ClaimedOperation(
-            self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint, self.is_durable
+            *(self.row, REGISTRATION_FENCE, 0, self.documents, self.to_sign, self.fingerprint),
+            *(self.is_durable, self.documents_digest),
         )
 
 

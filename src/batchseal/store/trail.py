@@ -206,8 +206,9 @@ class AuditTrail:
                 rows.append((*entry_fields(entry), link))
                 if pending.actor or pending.origin or pending.detail:
                     actors.append((position, month, pending.actor, pending.origin, pending.detail))
-                if pending.used:
-                    used.append((pending.client_service, *astuple(pending.used)))
+                if (one := pending.used) is not None:
+                    counted = one.signatures, one.failures, one.time_stamps, one.content_bytes
+                    used.append((pending.client_service, one.month, *counted))
             # What was used is counted once: in the transaction in which its entry is no longer pending.
             for query, lines in (("audit_append", rows), ("audit_append_actors", actors), ("count_consumption", used)):
                 if lines:

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -27,6 +27,7 @@ from batchseal.payloads.operation import record_bytes
 from batchseal.pipeline.reception import Received, Reception
 from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
+from batchseal.system.brief import BriefWork
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
 from batchseal.system.telemetry.tracing import span
@@ -90,6 +91,7 @@ class Acceptance:
         self._locate = locate
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
+        self._work = BriefWork()
         self._resubmission = Resubmission(store, payloads, pool, instance, elsewhere)
         # Told of each new operation: its client service, and how many of its documents have which media type.
         self.count_received: Callable[[str, Mapping[str, int]], None] = lambda client_service, documents: None
@@ -134,6 +136,7 @@ class Acceptance:
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
+            work=self._work.of(caller.client_service, target.credential.fingerprint if target is not None else b""),
         )
         with span("store"):
             received = await self._store_documents(ticket, reception, facts, documents)
@@ -184,7 +187,7 @@ class Acceptance:
         """Writes the operation into the database, or finds the failed one that goes on."""
         asked_at = time.monotonic()
         try:
-            new = replace(self._new_operation(caller, mode, received), evidence_record=evidence_record)
+            new = self._new_operation(caller, mode, received, evidence_record)
             row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
@@ -206,7 +209,7 @@ class Acceptance:
         reception.release()
         return Registered(row, True, asked_at)
 
-    def _new_operation(self, caller: Caller, mode: Mode, received: Received) -> NewOperation:
+    def _new_operation(self, caller: Caller, mode: Mode, received: Received, evidence_record: bool) -> NewOperation:
         facts = received.facts
         return NewOperation(
             payload_id=received.payload.id,
@@ -222,6 +225,7 @@ class Acceptance:
             payload_record=record_bytes(received.payload),
             stored_bytes=received.payload.stored_bytes,
             payload_store=self._store.shared,
+            evidence_record=evidence_record,
             token_holder=None if caller.token is None else self._instance,
             request_id=REQUEST_ID.get(),
             trace_parent=TRACE_PARENT.get(),

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from batchseal.audit.chain import documents_digest
 from batchseal.document import ToSign
 from batchseal.errors import BatchsealError
 from batchseal.operation import Caller, Mode
@@ -53,6 +54,7 @@ class Handover:
     def __init__(self, link: Link) -> None:
         self._link = link
         self._asked: dict[int, asyncio.Future[Any]] = {}  # ends that were asked for together with the hand-over
+        self._under_way = 0  # operations whose end was asked for and has not come
         self._waits: set[Wait] = set()
 
     def announce(self, caller: Caller, received: Received) -> None:
@@ -66,8 +68,11 @@ class Handover:
     def announce_prepared(
         self, caller: Caller, payload_id: UUID, to_sign: Sequence[ToSign], fingerprint: bytes
     ) -> None:
-        """The same before the payload is stored. It is made durable elsewhere."""
-        if len(to_sign) <= HANDED_DOCUMENTS:
+        """The same before the payload is stored. It is made durable elsewhere.
+
+        While something else of this worker is being signed the signer would ask for nothing, so it is not told.
+        """
+        if len(to_sign) <= HANDED_DOCUMENTS and not self._under_way:
             self._announce(caller, payload_id, to_sign, fingerprint, None)
 
     def _announce(
@@ -89,20 +94,27 @@ class Handover:
             return self.wake(row, caller)
         rows = [registered_document(document) for document in received.documents]
         handed = Registration(
-            row, rows, received.to_sign, received.fingerprint, asked_at, is_durable=received.is_synced
+            *(row, rows, received.to_sign, received.fingerprint, asked_at),
+            is_durable=received.is_synced,
+            documents_digest=documents_digest(received.document_digests),
         )
         try:
             if row.mode is Mode.SYNC:
                 # One message hands the operation over and asks for its end.
                 if ending := self._link.ask("work", row.id, caller.token, handed):
                     self._asked[row.id] = ending
-                    ending.add_done_callback(lambda _: self._asked.pop(row.id, None))
+                    self._under_way += 1
+                    ending.add_done_callback(lambda _: self._ended(row.id))
                     return None
             elif self._link.tell("wake", row.id, caller.token, handed):
                 return None
         except BatchsealError:
             return self._not_woken(row)
         return self.wake(row, caller)  # the message would be too long: the texts of many documents may be long
+
+    def _ended(self, operation_id: int) -> None:
+        self._asked.pop(operation_id, None)
+        self._under_way -= 1
 
     def wake(self, row: OperationRow, caller: Caller) -> None:
         """There is work, which the signer reads from the database."""

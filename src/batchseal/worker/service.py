@@ -265,9 +265,8 @@ class Service:
     ) -> tuple[OperationRow, list[DocumentRow]] | None:
         """Like `finished_operation`, for the caller that waits; None after `seconds`."""
         asks = partial(self._is_finished, caller, received.id)
-        waiting = asyncio.ensure_future(self._handover.end_of(received.id, seconds, asks))
         asyncio.get_running_loop().call_soon(self._delivery.open_ahead, received)
-        ending = await waiting
+        ending = await self._handover.end_of(received.id, seconds, asks)
         ended: tuple[OperationRow, list[DocumentRow]] | None
         if ending is True:
             ended = await self.finished_operation(caller, operation_id=received.id)

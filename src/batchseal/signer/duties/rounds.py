@@ -17,6 +17,7 @@ import structlog
 
 from batchseal.admission.admission import Admission
 from batchseal.audit.head import HeadStamping, Stamp
+from batchseal.audit.known import KnownFacts
 from batchseal.audit.verification import DailyVerification
 from batchseal.audit.writer import AuditWriter, Whose
 from batchseal.errors import BatchsealError, DatabaseUnavailable
@@ -252,10 +253,11 @@ def rounds_of(
     sampling: Sampling | None = None,
     stamp: Stamp | None = None,
     memory: Memory = nullcontext,
+    known: KnownFacts | None = None,
 ) -> Rounds:
     """The duties of the instance that the settings describe. `stamp` gets a time stamp, where an authority is configured.
 
-    `memory` books what reading a payload takes.
+    `memory` books what reading a payload takes; `known` is what needs no payload to be read for the audit trail.
     """
     ledger = admission.ledger
     # Threads of their own: one that a volume keeps for ever is not missed where documents are signed.
@@ -270,7 +272,7 @@ def rounds_of(
         Counting(upkeep, payloads, ledger, pool, presence.others),
         Sweeping(store, payloads, instance, orphans),
         Purging(upkeep, payloads, ledger, pool, orphans.keeps),
-        AuditWriter(trail, payloads, settings.audit_path, pool, memory),
+        AuditWriter(trail, payloads, settings.audit_path, pool, memory, known),
         Retention.of(settings),
         shared=presence,
         figures=Figures(upkeep, ledger, admission.budgets, presence.others),

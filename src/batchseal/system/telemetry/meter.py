@@ -4,6 +4,7 @@ Its samples go to a worker over the link, by their names in the text format of P
 needed for that, and not loaded.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -24,6 +25,7 @@ class Meter:
         self._values: dict[str, dict[tuple[str, ...], float]] = {}
         self._buckets: dict[str, dict[tuple[str, ...], list[int]]] = {}
         self._seen: dict[tuple[str, int], set[str]] = {}
+        self._taken = set[tuple[str, tuple[str, ...]]]()  # names with labels that are counted as they are
 
     def add(self, name: str, *labels: str, amount: float = 1.0) -> None:
         """Adds to a counter. `labels` are the values of the metric's labels, in its order."""
@@ -45,7 +47,7 @@ class Meter:
             sums = self._values.setdefault(name, {})
             sums[key] = sums.get(key, 0.0) + value
             counts = self._buckets.setdefault(name, {}).setdefault(key, [0] * (len(metric.buckets) + 1))
-            counts[sum(value > bound for bound in metric.buckets)] += 1
+            counts[bisect_left(metric.buckets, value)] += 1
 
     @contextmanager
     def timed(self, name: str, *labels: str) -> Iterator[None]:
@@ -86,9 +88,14 @@ class Meter:
 
     def _key(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
         """The values of the labels, as far as there may be so many of them. Raises ValueError for another number of labels."""
+        if (metric.name, labels) in self._taken:
+            return labels
         if len(labels) != len(metric.labels):
             raise ValueError(f"{metric.name} has the labels {metric.labels}")
-        return tuple(self._bounded(metric, place, value) for place, value in enumerate(labels))
+        key = tuple(self._bounded(metric, place, value) for place, value in enumerate(labels))
+        if key == labels:
+            self._taken.add((metric.name, key))
+        return key
 
     def _bounded(self, metric: Metric, place: int, value: str) -> str:
         seen = self._seen.setdefault((metric.name, place), set())

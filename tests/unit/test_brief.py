@@ -1,0 +1,51 @@
+"""Work that runs in the event loop where the last work of its client was brief."""
+
+import time
+
+import pytest
+
+from batchseal.system import brief
+from batchseal.system.brief import BriefWork
+
+
+def busy() -> str:
+    ends = time.thread_time() + brief.BRIEF_PROCESSOR_SECONDS * 2
+    while time.thread_time() < ends:
+        pass
+    return "busy"
+
+
+def test_nothing_is_brief_before_it_was_measured() -> None:
+    work = BriefWork()
+    assert not work.of("a").is_brief
+    assert work.of("a").run(lambda: "done") == "done"
+    assert work.of("a").is_brief and not work.of("b").is_brief and not work.of("a", b"another credential").is_brief
+
+
+def test_what_takes_the_processor_is_not_brief() -> None:
+    work = BriefWork().of("a")
+    work.run(int)
+    assert work.run(busy) == "busy" and not work.is_brief
+    work.run(int)
+    assert work.is_brief
+
+
+def test_what_waits_is_not_brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brief, "BRIEF_SECONDS", 0.005)
+    work = BriefWork().of("a")
+    work.run(lambda: time.sleep(0.01))
+    assert not work.is_brief
+
+
+def test_what_fails_is_measured_too() -> None:
+    work = BriefWork().of("a")
+    with pytest.raises(ZeroDivisionError):
+        work.run(lambda: 1 / 0)
+    assert work.is_brief
+
+
+def test_an_old_measurement_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brief, "KNOWN_SECONDS", 0.0)
+    work = BriefWork().of("a")
+    work.run(int)
+    assert not work.is_brief
