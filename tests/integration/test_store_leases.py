@@ -123,7 +123,7 @@ async def test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it(
     ending = asyncio.create_task(store.finish(row.id, row.created_at, 2, [DocumentOutcome(0, 1)], commit_after=synced))
     connection = await asyncpg.connect(database_url)
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query ILIKE '%documents%'"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while not await connection.fetchval(waiting):  # noqa: ASYNC110 (the database is asked, it does not tell)
             await asyncio.sleep(0.01)
     await connection.close()
@@ -152,14 +152,20 @@ async def test_a_failed_try_waits_and_counts(connect_store: Connect) -> None:
     assert (due.row.status, due.tries) == (OperationStatus.EXECUTION_ERROR, 4)
 
 
-async def test_claim_leaves_a_new_operation_to_its_worker_for_a_moment(connect_store: Connect) -> None:
+async def test_claim_leaves_a_new_operation_to_its_worker_for_a_moment(
+    connect_store: Connect, sees_all_rows: asyncpg.Connection
+) -> None:
+    """How long the moment lasts is told by the row. Then it is made longer, and ended, without waiting for it."""
     me = uuid4()
     store = await connect_store(me)
     first, second = await register(store, me), await register(store, me)
+    moment = "SELECT DISTINCT round(extract(epoch FROM lease_until - created_at)) FROM operations"
+    assert [int(record[0]) for record in await sees_all_rows.fetch(moment)] == [1]
+    await sees_all_rows.execute("UPDATE operations SET lease_until = now() + interval '1 hour'")
     assert await store.claim(10, 30) == []
     (woken,) = await store.claim(10, 30, woken=[second.id, 999_999])
     assert woken.row.id == second.id
-    await asyncio.sleep(1.1)
+    await sees_all_rows.execute("UPDATE operations SET lease_until = now() WHERE id = $1", first.id)
     (late,) = await store.claim(10, 30)
     assert late.row.id == first.id
 
