@@ -32,7 +32,7 @@ from tests.support.service import ASYNC, BASE, SYNC, batch, connect, credentials
 
 ADVERTISED = ("seal.example", 443)
 # Longer than any of these tests: it ends by what they do.
-STOPPING = ("--drain-seconds=600", "--stop-seconds=16")
+STOPPING = ("--drain-seconds=600", "--stop-seconds=30")
 
 
 @pytest.fixture(scope="module")
