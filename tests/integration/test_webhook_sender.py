@@ -182,15 +182,15 @@ async def _is_given_up(table: WebhookTable) -> bool:
 
 
 async def test_nobody_listens_and_then_somebody_does(connect_store: Connect) -> None:
-    receiver, later = WebhookReceiver(), WebhookReceiver()
-    receiver.port = later.port = free_port()
+    receiver = WebhookReceiver()
+    receiver.port = free_port()
     _, table = await opened(connect_store, receiver)
     async with sending(table, webhooks_of(receiver)):
         await eventually(lambda: _has_tried(table))
         (event,) = await table.events()
         assert event.problem == "no connection: ECONNREFUSED" and event.http_status == 0
-        with later:
-            await eventually(lambda: len(later.taken) == 1)
+        with receiver:
+            await eventually(lambda: len(receiver.taken) == 1)
 
 
 async def _has_tried(table: WebhookTable) -> bool:
