@@ -24,7 +24,7 @@ async def launch(folder: Path) -> tuple[asyncio.subprocess.Process, str]:
         sys.executable, "-c", SUPERVISOR, folder, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         line = await process.stdout.readline()
     assert line, "the supervisor did not start"
     return process, json.loads(line)

@@ -60,6 +60,7 @@ class Misbehaving:
         self.tokens: set[str] = set()
         self.most_at_once = self.at_once = 0
         self.latency = 0.0
+        self.may_sign: asyncio.Event | None = None  # sign calls wait for it
         self.drip_seconds = 1.0  # between two bytes of an answer that drips
         self.host, self.port = "127.0.0.1", port
         self.tls: ssl.SSLContext | None = None
@@ -108,6 +109,8 @@ class Misbehaving:
         try:
             if self.latency:
                 await asyncio.sleep(self.latency / 5 if path == "token" else self.latency)
+            if path == "signHash" and self.may_sign is not None:
+                await self.may_sign.wait()
             if path == "token":
                 expected = base64.b64encode(f"A:{self.client_secret}".encode()).decode()
                 if self.client_secret and request.headers.get("Authorization") != f"Basic {expected}":

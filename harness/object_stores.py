@@ -25,7 +25,7 @@ from harness.tools import find
 KEYS = Keys("batchseal-test", "not-a-secret-at-all")
 BUCKET = "payloads"
 TRIES = 3
-READY_SECONDS, STOP_SECONDS = 60, 2
+READY_SECONDS, STOP_SECONDS = 180, 2
 # SeaweedFS puts its gRPC ports this far above the others.
 GRPC_ABOVE = 10_000
 HIGHEST_PORT = 65_535

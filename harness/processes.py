@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.service import descendants, pss_bytes
+from harness.waiting import PATIENCE_SECONDS
 
 CpuSeconds = dict[str, float]
 
@@ -99,7 +100,7 @@ class PeakMemory:
 
 def listening_port(pid: int) -> int:
     """The TCP port on which a process listens. Raises LookupError where there is none."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         links = set()
         for entry in Path(f"/proc/{pid}/fd").iterdir():

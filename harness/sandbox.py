@@ -41,7 +41,7 @@ class Sandbox:
 
         "signatures": how many were given, by credential.
         """
-        with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.address}/sandbox/requests", timeout=120) as reply:
             counts: dict[str, dict[str, int]] = json.load(reply)
             return counts
 
@@ -58,7 +58,7 @@ class Sandbox:
         return max(self._calls()["callers_at_once"].values(), default=0)
 
     def _calls(self) -> dict[str, dict[str, int]]:
-        with urllib.request.urlopen(f"{self.address}/sandbox/calls", timeout=10) as reply:
+        with urllib.request.urlopen(f"{self.address}/sandbox/calls", timeout=120) as reply:
             counts: dict[str, dict[str, int]] = json.load(reply)
             return counts
 

@@ -18,8 +18,8 @@ from types import TracebackType
 from harness.children import start_child
 from harness.held_folder import HeldFolder
 
-READY_SECONDS = 60
-STOP_SECONDS = 40
+READY_SECONDS = 180
+STOP_SECONDS = 120
 SAMPLE_SECONDS = 0.2
 LOWEST_PORT = 10_000
 PORT_TRIES = 100
@@ -90,7 +90,7 @@ class RunningService:
             if self.process.poll() is not None:
                 break
             with suppress(OSError, http.client.HTTPException):
-                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
                 connection.request("GET", "/health/ready")
                 status = connection.getresponse().status
                 connection.close()

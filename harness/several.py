@@ -1,5 +1,6 @@
 """Several whole services on one database, one sandbox and one payload store, as they stand behind a load balancer."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -76,6 +77,10 @@ class Several:
             return rows
         finally:
             await connection.close()
+
+    def count(self, statement: str) -> int:
+        """The first value of the first row."""
+        return int(asyncio.run(self.fetch(statement))[0][0])
 
 
 @contextmanager

@@ -116,13 +116,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read(min(length, PIECE_BYTES // 2))
             return self._cut()
         body = self.rfile.read(length)
+        if len(body) < length:  # whoever sent it is gone, and the store would wait for the rest
+            return self._cut()
         if fault == "slow":
             time.sleep(SLOW_SECONDS)
         if fault.startswith("500") or fault.startswith("503"):
             status, _, code = fault.partition(" ")
             said = f"<Error><Code>{code or 'InternalError'}</Code></Error>".encode()
             return self._reply(int(status), [("content-type", "application/xml")], said)
-        upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=60)
+        upstream = http.client.HTTPConnection(self.server.proxy.upstream, timeout=120)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():

@@ -9,14 +9,18 @@ from aiohttp import web
 TURNS_TO_ACCEPT = 3
 
 
-async def stop_listening(site: web.BaseSite) -> None:
+async def stop_accepting(server: asyncio.Server) -> None:
     """asyncio leaves a connection open that was accepted before its server is closed and is made known to it afterwards. So
     nothing more is accepted, and what was accepted becomes known, before the server is closed.
     """
-    for listening in getattr(site, "_server").sockets:  # noqa: B009 - aiohttp shows it nowhere
+    for listening in server.sockets:
         asyncio.get_running_loop().remove_reader(listening.fileno())
     for _ in range(TURNS_TO_ACCEPT):
         await asyncio.sleep(0)
+
+
+async def stop_listening(site: web.BaseSite) -> None:
+    await stop_accepting(getattr(site, "_server"))  # noqa: B009 - aiohttp shows it nowhere
     await site.stop()
 
 

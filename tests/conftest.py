@@ -15,6 +15,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--trials", type=int, default=2, help="how often a drill is repeated (default: %(default)s)")
 
 
+def pytest_configure() -> None:
+    """An example takes as long as the machine is busy. Where a test is about time, it measures that of the processor."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("busy machine")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that take turns come first, so that the others fill the time beside them."""
     items.sort(key=lambda item: rank(item.nodeid))

@@ -113,7 +113,7 @@ def _nss_trusts(path: Path, folder: Path) -> bool:
             files[-1].write_bytes(certificate.dump())
         # Usage 4 is that of a signature in an e-mail, which poppler asks for too.
         command = [tool("vfychain"), "-d", f"sql:{folder}", "-pp", "-u", "4", *map(str, files)]
-        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=240).returncode == 0
 
 
 def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Verdict]]:
@@ -123,7 +123,7 @@ def pdfsig_verify(paths: Iterable[Path], root_pem: bytes) -> dict[Path, list[Ver
     for path in paths:
         command = [pdfsig, "-nssdir", f"sql:{folder}", str(path)]
         try:
-            run = subprocess.run(command, capture_output=True, timeout=60)
+            run = subprocess.run(command, capture_output=True, timeout=240)
             verdicts[path] = found = _pdfsig_verdicts(run.stdout.decode("utf-8", "replace"))
             if found and found[0].valid and UNCLEAR in found[0].detail:
                 found[0] = replace(found[0], trusted=_nss_trusts(path, folder))

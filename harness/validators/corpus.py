@@ -43,7 +43,7 @@ class Outcome:
 
 def opens(path: Path) -> bool:
     """Whether pdfinfo counts a page."""
-    run = subprocess.run(["pdfinfo", str(path)], capture_output=True, timeout=60)
+    run = subprocess.run(["pdfinfo", str(path)], capture_output=True, timeout=240)
     pages = [line for line in run.stdout.splitlines() if line.startswith(b"Pages:")]
     return bool(pages) and int(pages[0].split()[1]) > 0
 

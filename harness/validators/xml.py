@@ -24,7 +24,7 @@ def xmlsec1_verify(path: Path, certificate: Path, signature: int = 1) -> str:
     command = [tool("xmlsec1"), "--verify", "--pubkey-cert-pem", str(certificate)]
     command += ["--id-attr:Id", f"{XADES}:SignedProperties"]
     command += ["--node-xpath", f"(//*[local-name()='Signature'])[{signature}]", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     return "" if done.returncode == 0 else (done.stderr or done.stdout or f"exit code {done.returncode}")
 
 

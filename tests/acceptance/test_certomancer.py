@@ -67,23 +67,23 @@ class Together:
         ]
         body: dict[str, Any] = {"externalReference": reference, "description": "d", "documents": documents}
         path = f"{BASE}/document/sign/base64/" if sync else f"{BASE}/async/document/sign/base64/"
-        reply = requests.post(self.service.url + path, json=body, auth=(caller, SECRET), timeout=60)
+        reply = requests.post(self.service.url + path, json=body, auth=(caller, SECRET), timeout=120)
         assert reply.status_code in (200, 202), reply.text[:500]
         return reply.json()
 
     def detail(self, caller: str, operation: int) -> Any:
         path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/true"
-        reply = requests.get(self.service.url + path, auth=(caller, SECRET), timeout=60)
+        reply = requests.get(self.service.url + path, auth=(caller, SECRET), timeout=120)
         assert reply.status_code == 200, reply.text[:500]
         return reply.json()
 
     def status(self, caller: str, reference: str) -> str:
         path = f"{BASE}/async/operation/status/withExternalReference/{reference}"
-        found = requests.get(self.service.url + path, auth=(caller, SECRET), timeout=60).json()
+        found = requests.get(self.service.url + path, auth=(caller, SECRET), timeout=120).json()
         return str(found[0]["status"])
 
     def sign_calls(self) -> float:
-        text = requests.get(f"{self.service.url}/metrics", timeout=10).text
+        text = requests.get(f"{self.service.url}/metrics", timeout=120).text
         (value,) = [
             line.split()[-1] for line in text.splitlines() if line.startswith("batchseal_upstream_sign_calls_total")
         ]
@@ -158,7 +158,7 @@ def test_levels_with_another_authority(together: Together) -> None:
                 assert document["signError"] == "INVALID_CERTIFICATE_SIGN_ERROR"
                 assert said in document["causeMessage"]
         assert together.sign_calls() == before
-        with urllib.request.urlopen(f"{address}/asked", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/asked", timeout=120) as answer:
             asked = json.load(answer)
     # Three certificates with a responder, two whose issuer has a list, one with a list alone: each is asked about once.
     lists = {f"/testing-ca/crls/{issuer}/latest.crl": number for issuer, number in (("root", 2), ("interm", 1))}

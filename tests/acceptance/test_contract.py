@@ -11,7 +11,7 @@ from tests.acceptance.conftest import Running
 
 def call(running: Running, request: bytes) -> tuple[int, dict[str, Any], bytes]:
     """Status, JSON and the raw body of one exchange."""
-    with socket.create_connection(("127.0.0.1", running.service.port), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", running.service.port), timeout=240) as connection:
         connection.sendall(request)
         with connection.makefile("rb") as reply:
             status = int(reply.readline().split()[1])

@@ -91,13 +91,13 @@ def test_a_level_in_the_file_holds_from_the_next_requests_on(
 ) -> None:
     kinds = tuple(CONTENTS)
     configure(service, None)
-    until(lambda: sign(service, "CAdES")[0][0] == "B", 30, 0.2)
+    until(lambda: sign(service, "CAdES")[0][0] == "B", pause=0.2)
     judge(service, "B", sign(service, *kinds), tmp_path)
     configure(service, level)
-    until(lambda: sign(service, "CAdES")[0][0] == level, 30, 0.2)
+    until(lambda: sign(service, "CAdES")[0][0] == level, pause=0.2)
     # A request may ask for more than the file, and never for less.
     judge(service, level, sign(service, *kinds), tmp_path)
     judge(service, level, sign(service, *kinds, asked="B"), tmp_path)
     judge(service, "LTA", sign(service, *kinds, asked="LTA"), tmp_path)
     configure(service, None)
-    until(lambda: sign(service, "CAdES")[0][0] == "B", 30, 0.2)
+    until(lambda: sign(service, "CAdES")[0][0] == "B", pause=0.2)

@@ -31,7 +31,7 @@ class SigningService:
 
     def token(self) -> str:
         url = f"{self.address}/oauth2/authorization-server/oauth/token"
-        reply = requests.post(url, auth=self.credentials(), data={"grant_type": "client_credentials"}, timeout=10)
+        reply = requests.post(url, auth=self.credentials(), data={"grant_type": "client_credentials"}, timeout=120)
         return str(reply.json()["access_token"])
 
 
@@ -57,16 +57,18 @@ def test_without_a_configuration_file_a_callers_token_signs_its_own_request(
     with RunningService(f"--service-domain={signing_service.address}") as service:
         bearer = {"Authorization": f"Bearer {signing_service.token()}"}
         url = service.url + BASE
-        reply = requests.post(f"{url}/document/sign/base64/", json=body(content, "own"), headers=bearer, timeout=30)
+        reply = requests.post(f"{url}/document/sign/base64/", json=body(content, "own"), headers=bearer, timeout=120)
         assert reply.status_code == 200, reply.text[:500]
         assert reply.json()["status"] == "EXECUTED"
         assert base64.b64decode(reply.json()["documentList"][0]["signedContent"]).startswith(content)
         later = requests.post(
-            f"{url}/async/document/sign/base64/", json=body(content, "own 2"), headers=bearer, timeout=30
+            f"{url}/async/document/sign/base64/", json=body(content, "own 2"), headers=bearer, timeout=120
         )
         assert later.json()["errorCode"] == "0.0.3"
         forged = {"Authorization": "Bearer forged"}
-        refused = requests.post(f"{url}/document/sign/base64/", json=body(content, "own 3"), headers=forged, timeout=30)
+        refused = requests.post(
+            f"{url}/document/sign/base64/", json=body(content, "own 3"), headers=forged, timeout=120
+        )
         assert (refused.status_code, refused.json()["errorCode"]) == (401, "0.0.10")
         token = bearer["Authorization"].split()[1].encode()
         for path in (service.folder / "temp").rglob("*"):

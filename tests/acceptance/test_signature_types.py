@@ -159,7 +159,7 @@ def test_what_http_clients_see(running: Running) -> None:
     ]
     url, auth = running.service.url + running.base, (running.client_id, running.secret)
     body: dict[str, Any] = {"externalReference": "seen by clients", "description": "x", "documents": documents}
-    reply = requests.post(f"{url}/document/sign/base64/", json=body, auth=auth, timeout=30)
+    reply = requests.post(f"{url}/document/sign/base64/", json=body, auth=auth, timeout=120)
     assert reply.status_code == 200, reply.text[:500]
     assert "error" not in reply.text
     operation = reply.json()
@@ -178,16 +178,16 @@ def test_what_http_clients_see(running: Running) -> None:
     assert lengths[:2] == [len(content) for content in contents[:2]]
     assert listed[2]["additionalContentLength"] == len(contents[2])
     without = f"{url}/operation/sign/detail/{operation['id']}/contentInResponse/false"
-    again = requests.get(without, auth=auth, timeout=30).json()["documentList"]
+    again = requests.get(without, auth=auth, timeout=120).json()["documentList"]
     assert again == [{key: value for key, value in d.items() if key != "signedContent"} for d in listed]
     detail = f"{url}/operation/sign/detail/{operation['id']}/documents"
-    with zipfile.ZipFile(io.BytesIO(requests.get(detail, auth=auth, timeout=30).content)) as archive:
+    with zipfile.ZipFile(io.BytesIO(requests.get(detail, auth=auth, timeout=120).content)) as archive:
         assert archive.namelist() == ["d.a.xml", "d.b.json.p7m", "d.c.txt.p7s"]
         assert [archive.read(name) for name in archive.namelist()] == contents
     types = ("application/xml", "application/pkcs7-mime", "application/pkcs7-signature")
     names = ("a.xml", "b.json.p7m", "c.txt.p7s")
     for ordinal, (media_type, name) in enumerate(zip(types, names, strict=True)):
-        alone = requests.get(f"{detail}/{ordinal}", auth=auth, timeout=30)
+        alone = requests.get(f"{detail}/{ordinal}", auth=auth, timeout=120)
         assert alone.content == contents[ordinal]
         assert alone.headers["content-type"] == media_type
         assert alone.headers["content-disposition"].endswith(f"''{name}")

@@ -110,7 +110,7 @@ def test_the_audit_trail_tells_of_them_and_holds(service: RunningService) -> Non
     assert post(service, checksum_job.body("audited", TEXTS[:5]))[0] == 200
     operation_id = finished(service, "audited").operation_id
     result_of(service, operation_id)
-    until(lambda: Event.FETCHED in asyncio.run(audited(service, operation_id)), 20)
+    until(lambda: Event.FETCHED in asyncio.run(audited(service, operation_id)))
     entries = asyncio.run(audited(service, operation_id))
     digest = documents_digest(hashlib.sha256(text).digest() for text in TEXTS[:5])
     assert entries[Event.REGISTERED][0] == digest

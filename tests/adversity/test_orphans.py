@@ -22,7 +22,7 @@ def test_nothing_outlives_the_supervisor() -> None:
         service.process.wait()
         assert len(family) >= 4
         try:
-            until(lambda: not any(map(alive, family)), 10)
+            until(lambda: not any(map(alive, family)))
         finally:
             for pid in filter(alive, family):
                 os.kill(pid, signal.SIGKILL)

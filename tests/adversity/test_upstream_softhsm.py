@@ -57,7 +57,7 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
         def submit(number: int) -> int:
             client = Client(service.url, "A", "s")
             client.register(BatchBody(find_documents([invoices]), f"token {number}", "Token"))
-            until(lambda: client.status(f"token {number}").finished, 100, 0.2)
+            until(lambda: client.status(f"token {number}").finished, 240, 0.2)
             status = client.status(f"token {number}")
             client.close()
             assert status.status == "EXECUTED"
@@ -65,9 +65,9 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
 
         with concurrent.futures.ThreadPoolExecutor(REQUESTS) as threads:
             submitted = [threads.submit(submit, number) for number in range(REQUESTS)]
-            until(lambda: under_way(service), 60)
+            until(lambda: under_way(service))
             os.kill(signer_of(service), signal.SIGKILL)
-            operations = [future.result(120) for future in submitted]
+            operations = [future.result(240) for future in submitted]
         kept = signatures_by_operation(folder / "temp")
         assert sorted(kept) == sorted(operations)
         for ordinals in kept.values():

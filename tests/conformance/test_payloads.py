@@ -114,7 +114,7 @@ def test_several_readers_at_once(store: StoreUnderTest) -> None:
 
     def read(_: int) -> list[bytes]:
         reader = store.payloads.open(record)
-        together.wait(30)
+        together.wait(120)
         try:
             return [reader.read(DOCUMENT, n) for n in range(20)]
         finally:
@@ -214,7 +214,7 @@ def test_flush_and_publish_run_beside_append(store: StoreUnderTest) -> None:
                 upload.append([(DOCUMENT, n, content)])
         finally:
             ended.set()
-        assert all(call.result(30) for call in calls)
+        assert all(call.result(120) for call in calls)
     reader = store.payloads.open(upload.commit(durable=True))
     assert [reader.read(DOCUMENT, n) for n in range(200)] == contents
     reader.close()

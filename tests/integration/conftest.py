@@ -27,10 +27,10 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     thread = threading.Thread(target=loop.run_forever, name="postgres")
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result(120)
         yield server
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(120)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -86,7 +86,8 @@ async def sees_all_rows(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the role that owns the tables."""
     url = database_url.replace("//batchseal@", "//batchseal_owner@")
     settings = {"batchseal.scope": "*", "search_path": "batchseal"}
-    connection = await asyncpg.connect(url, server_settings=settings)
+    # What a test changes itself need not wait for the disk, during which time would go by.
+    connection = await asyncpg.connect(url, server_settings={**settings, "synchronous_commit": "off"})
     yield connection
     await connection.close()
 

@@ -32,7 +32,7 @@ from tests.support.service import ASYNC, BASE, SYNC, batch, connect, credentials
 
 ADVERTISED = ("seal.example", 443)
 # Longer than any of these tests: it ends by what they do.
-STOPPING = ("--drain-seconds=600", "--stop-seconds=16")
+STOPPING = ("--drain-seconds=600", "--stop-seconds=30")
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_an_instance_that_stops_serves_until_others_do_and_fails_nobody(
     with ExitOf(leaving):
         one = registered(leaving, "before the signing service stands still")
         assert ask(leaving, "GET", f"{BASE}/operation/status/{one.id}", Prefer="wait=30").json()["status"] == "EXECUTED"
-        kept = http.client.HTTPConnection("127.0.0.1", leaving.port, timeout=60)
+        kept = http.client.HTTPConnection("127.0.0.1", leaving.port, timeout=120)
         kept.request("GET", "/health/live")
         assert kept.getresponse().read()
         with shared.sandbox.stopped():
@@ -167,12 +167,12 @@ def test_an_instance_that_stops_serves_until_others_do_and_fails_nobody(
                 assert not poll.answered.is_set()
                 leaving.process.send_signal(signal.SIGINT)  # a second signal: whoever sends it does not want to wait
                 until(lambda: refuses_connections(leaving))
-                poll.answered.wait(60)
+                poll.answered.wait(120)
                 uploading.sendall(upload[len(upload) // 2 :])
                 status, headers, _ = reply(uploading)
             assert (status, headers["connection"]) == (200, "close")
-            waits.answered.wait(60)
-            leaving.process.wait(60)
+            waits.answered.wait(120)
+            leaving.process.wait(120)
     assert leaving.process.returncode == 0
     assert (poll.status, json.loads(poll.body)["status"]) == (200, "PENDING_EXECUTION")
     # Its operation goes on, and the answer says where.
@@ -187,7 +187,7 @@ def test_the_last_instance_waits_for_no_load_balancer() -> None:
     with folder_for_all() as folder, several(folder, shared=False) as alone:
         only = alone.start("only", *alone.roles, *STOPPING)
         only.process.terminate()
-        only.process.wait(60)
+        only.process.wait(120)
         assert only.process.returncode == 0
         assert "until others serve them" not in only.log.read_text()
 

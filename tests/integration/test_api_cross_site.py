@@ -37,7 +37,7 @@ def test_a_page_of_another_site_signs_nothing(service: Service, fields: dict[str
     headers = fields | ({"Origin": service.url} if fields.get("Origin") == "own" else {})
     if path == "token":
         address = service.url + "/oauth2/authorization-server/oauth/token?grant_type=client_credentials"
-        reply = requests.post(address, auth=("one", "s1"), headers=headers, timeout=10)
+        reply = requests.post(address, auth=("one", "s1"), headers=headers, timeout=120)
     else:
         reference = f"site-{uuid4().hex}"
         reply = service.post(path, json=sign_request(reference, "a.pdf"), headers=headers)

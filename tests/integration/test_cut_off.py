@@ -25,10 +25,16 @@ INSTANCE = UUID(int=7)
 
 
 @pytest.fixture
-async def running(connect_store: Connect, tmp_path: Path) -> AsyncIterator[Running]:
-    pace = Pace(lease_seconds=0.3, look_seconds=0.05)
+async def running(connect_store: Connect, tmp_path: Path, lease_seconds: float) -> AsyncIterator[Running]:
+    pace = Pace(lease_seconds=lease_seconds, look_seconds=0.05)
     async with running_service(connect_store, INSTANCE, tmp_path, pace=pace) as running:
         yield running
+
+
+@pytest.fixture
+def lease_seconds() -> float:
+    """So long that no lease ends because the machine is busy."""
+    return 600.0
 
 
 def open_descriptors(path: Path) -> set[int]:
@@ -54,20 +60,21 @@ class Held:
                 return append(upload, kept)
             before = open_descriptors(upload.path)
             self.entered.set()
-            assert self.may_go_on.wait(20)
+            assert self.may_go_on.wait(120)
             self.open_to_the_end = len(before) == 1 and open_descriptors(upload.path) == before
             return append(upload, kept)
 
         monkeypatch.setattr(FileUpload, "append", held)
 
     async def until_entered(self) -> None:
-        assert await asyncio.to_thread(self.entered.wait, 20)
+        assert await asyncio.to_thread(self.entered.wait, 120)
 
 
 async def unknown(*_: Any) -> None:
     """The worker does not know the credential, so the signer has to prepare the documents."""
 
 
+@pytest.mark.parametrize("lease_seconds", [3.0])  # a third of it passes until it is renewed, which fails
 async def test_preparing_that_loses_its_lease(
     running: Running, connect_store: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +97,7 @@ async def test_preparing_that_loses_its_lease(
     monkeypatch.setattr(CredentialCache, "of", unknown)
     row = await running.submit("lost", CONTENTS[:2])
     await append.until_entered()
-    assert await asyncio.to_thread(lost.wait, 20)
+    assert await asyncio.to_thread(lost.wait, 120)
     await (await connect_store(INSTANCE)).take_back_own_leases()
     monkeypatch.setattr(Store, "claim", counted)
     await eventually(lambda: len(looks) > 2)  # the signer has looked for work meanwhile

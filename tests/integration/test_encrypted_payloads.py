@@ -59,7 +59,7 @@ def test_a_file_that_cannot_be_used_stops_the_start(tmp_path: Path, text: str) -
         "--temp-folder",
         str(tmp_path),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert "--payload-key-file" in done.stderr and "too-short" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["payload.keys"], "nothing was made"

@@ -110,7 +110,7 @@ async def test_results_do_not_wait_for_the_authority_and_the_record_follows(
             await house.parts.service.evidence_records(row)
         assert 1 <= (pending.value.retry_after_seconds or 0) <= 60
         recording = house.parts.recording
-        await eventually(lambda: recording.numbers()["batchseal_evidence_records_late"] == 1, 20)
+        await eventually(lambda: recording.numbers()["batchseal_evidence_records_late"] == 1)
         assert any("wait for a time stamp" in remark for remark in recording.remarks())
         authority.fault = ""
         await asyncio.to_thread(judge, await house.recorded(row), documents, tmp_path)
@@ -129,7 +129,7 @@ async def test_a_record_is_given_up_in_time_with_an_alarm(
     ):
         row, documents = await house.finished((await house.submit("away", PDFS)).id)
         recording = house.parts.recording
-        await eventually(lambda: recording.numbers()["batchseal_evidence_records_given_up_total"] == 1, 20)
+        await eventually(lambda: recording.numbers()["batchseal_evidence_records_given_up_total"] == 1)
         with pytest.raises(RecordGivenUp):
             await house.parts.service.evidence_records(row)
         assert recording.remarks() == [f"1 evidence records were given up, the last of operation {row.id}"]
@@ -155,7 +155,7 @@ async def test_a_signer_that_starts_anew_makes_what_the_one_before_it_left(
         slow = replace(QUICK_RECORDING, between_tries=Backoff(3600.0, 3600.0))
         async with running(connect_store, tmp_path / "s", authority, address, pace=slow) as house:
             row, documents = await house.finished((await house.submit("left", PDFS)).id)
-            await eventually(lambda: house.parts.recording.numbers()["batchseal_evidence_records_late"] == 1, 20)
+            await eventually(lambda: house.parts.recording.numbers()["batchseal_evidence_records_late"] == 1)
         authority.fault, authority.calls = "", 0
         async with running(connect_store, tmp_path / "s", authority, address) as house:
             await asyncio.to_thread(judge, await house.recorded(row), documents, tmp_path)

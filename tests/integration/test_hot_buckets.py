@@ -315,7 +315,7 @@ def test_an_object_that_is_deleted_before_it_is_listed_holds_nobody_up(
         context.published.add([(len(b"%PDF- one"), bytes(16))])
         batch = looked(place)
         prefixes.input.delete(["a.pdf"])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             assert await BatchRun(context, batch).run()
         context.threads.close()
         place.close()

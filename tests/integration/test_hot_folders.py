@@ -52,9 +52,9 @@ def service(place: Path, folders: Folders) -> Iterator[RunningService]:
         yield running
 
 
-def come(folders: Folders, names: list[str], seconds: float = 30) -> dict[str, bytes]:
+def come(folders: Folders, names: list[str]) -> dict[str, bytes]:
     """What is in the output folder once these files have come."""
-    until(lambda: all((folders.output / name).exists() for name in names), seconds)
+    until(lambda: all((folders.output / name).exists() for name in names))
     return below(folders.output)
 
 
@@ -174,13 +174,13 @@ def test_files_wait_for_an_output_folder_that_is_away(service: RunningService, f
     away = folders.output.with_name("away")
     folders.output.rename(away)
     put(folders, "waits.pdf", invoice(40, size_bytes=9_000))
-    until(lambda: b"files wait in a hot folder" in service.log.read_bytes(), 20)
+    until(lambda: b"files wait in a hot folder" in service.log.read_bytes())
     put(folders, "waits too.pdf", invoice(41, size_bytes=9_000))
     status, _, body = get(service, "/metrics")
     assert status == 200
     assert b"batchseal_hotfolder_folders 1.0" in body or b"batchseal_hotfolder_folders 1" in body
     away.rename(folders.output)
-    come(folders, ["waits.pdf", "waits too.pdf"], 40)
+    come(folders, ["waits.pdf", "waits too.pdf"])
     until(lambda: left_over(folders) == [])
     numbers = dict(
         line.split() for line in get(service, "/metrics")[2].decode().splitlines() if line.startswith("batchseal_hot")
@@ -192,7 +192,7 @@ def test_files_wait_for_an_output_folder_that_is_away(service: RunningService, f
 def test_the_file_of_client_services_is_followed(service: RunningService, folders: Folders, place: Path) -> None:
     work, moved = place / "work", Folders.make(place / "moved")
     configure(work, Folders(folders.input, folders.backup, folders.input / "2026"), HOT)
-    until(lambda: b"outputFolder" in service.log.read_bytes() and b"overlap" in service.log.read_bytes(), 20)
+    until(lambda: b"outputFolder" in service.log.read_bytes() and b"overlap" in service.log.read_bytes())
     put(folders, "not yet.pdf", invoice(50, size_bytes=9_000))
     configure(work, moved, HOT)
     put(moved, "moved.pdf", invoice(51, size_bytes=9_000))
@@ -205,7 +205,7 @@ def test_the_file_of_client_services_is_followed(service: RunningService, folder
 def serve(place: Path, *flags: str) -> tuple[int, str]:
     command = [sys.executable, "-m", "batchseal.cli", "serve", f"--work-folder={place / 'work'}"]
     command += [f"--temp-folder={place / 'temp'}", "--port=1", "--hot.folder.enabled=true", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     return done.returncode, done.stderr
 
 
@@ -234,10 +234,10 @@ def test_check_says_what_is_wrong_with_the_folders(tmp_path: Path) -> None:
     folders = Folders.make(tmp_path / "files")
     configure(tmp_path / "work", folders)
     command = [sys.executable, "-c", CHECK, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout.strip() == f"{CLIENT}: {folders.input}, {folders.backup}, {folders.output}"
     folders.backup.rmdir()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert "client service erp: backupFolder" in done.stderr and "chown" in done.stderr
 
 

@@ -233,6 +233,12 @@ async def test_texts_of_operations_go_after_their_time_and_the_rest_stays(house:
     await house.owner.execute(
         "UPDATE operations SET created_at = created_at - interval '2 hours' WHERE id = $1", old.id
     )
+    # Which may be the month before.
+    await house.owner.execute("SELECT make_partition((now() - interval '2 hours')::date)")
+    await house.owner.execute(
+        "UPDATE documents d SET month = date_trunc('month', o.created_at AT TIME ZONE 'UTC')::date FROM operations o"
+        " WHERE o.id = d.operation_id"
+    )
     before = await house.store.operation("A", old.id)
     for _ in range(2):
         await house.rounds.round()

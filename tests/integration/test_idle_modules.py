@@ -44,7 +44,7 @@ def modules_of(tmp_path_factory: pytest.TempPathFactory, *flags: str) -> dict[st
             parts = {part: pid for pid, part in family(service.process.pid) if part != "postgres"}
             for pid in parts.values():
                 os.kill(pid, signal.SIGUSR2)
-            until(lambda: all((reports / str(pid)).exists() for pid in parts.values()), 20)
+            until(lambda: all((reports / str(pid)).exists() for pid in parts.values()))
             return {part: set((reports / str(pid)).read_text().split()) for part, pid in parts.items()}
 
 

@@ -52,7 +52,7 @@ async def delivered(house: House, operation_id: int, encoding: Any = "raw") -> l
 
 async def submitted(house: House, *contents: bytes) -> Any:
     row = await house.submit("large", list(contents))
-    assert await house.parts.service.wait(row.id, 30)
+    assert await house.parts.service.wait(row.id, 120)
     return await house.row(row.id)
 
 
@@ -164,7 +164,7 @@ async def test_a_large_document_that_is_handed_in_again_is_compared(house: House
     assert row.status is OperationStatus.EXECUTION_FAILED
     again = await house.submit("large", [LARGE])
     assert again.id == row.id
-    assert await house.parts.service.wait(again.id, 30)
+    assert await house.parts.service.wait(again.id, 120)
     assert (await house.row(row.id)).status is OperationStatus.EXECUTED
 
 
@@ -212,6 +212,6 @@ async def test_a_large_document_that_the_signer_prepares_waits_for_its_memory(
         row = await parts.service.receive(
             CALLER, Mode.ASYNC, form="json", media_type="application/json", body_bytes=len(body), chunks=chunks()
         )
-        assert await parts.service.wait(row.id, 30)
+        assert await parts.service.wait(row.id, 120)
         assert (await parts.service.status_by_id(CALLER, row.id)).status is OperationStatus.EXECUTED
     assert asked == [(CALLER.client_service, 2 * len(content))] * 2

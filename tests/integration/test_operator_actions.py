@@ -49,7 +49,7 @@ async def test_500_failed_documents_are_signed_after_the_repair(
     double.fault = lambda path, number: "quota" if path == "signHash" else ""
     async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
         row = await running.submit("all of it", CONTENTS)
-        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED), 60)
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTION_FAILED))
         (group,) = (await operator.failures()).groups
         assert (group.documents, group.operations) == (500, (row.id,))
         assert "quota" in group.cause
@@ -57,7 +57,7 @@ async def test_500_failed_documents_are_signed_after_the_repair(
         double.sent.clear()
         (some,) = [one async for one in operator.retry_all(WHO, OperationFilter(has_failures=True))]
         assert [(one.operation_id, one.result, one.documents) for one in some] == [(row.id, "done", 500)]
-        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTED), 60)
+        await eventually(lambda: _is(running, row.id, OperationStatus.EXECUTED))
         ended, results = await running.finished(row.id, 60)
         assert (ended.status, ended.documents_signed) == (OperationStatus.EXECUTED, 500)
         assert len(double.sent) == 500 and set(double.sent.values()) == {1}, "a digest was signed twice"
@@ -98,8 +98,8 @@ async def _is(running: Running, operation_id: int, wanted: OperationStatus) -> b
 
 async def test_cancel_while_a_call_is_under_way(connect_store: Connect, database_url: str, tmp_path: Path) -> None:
     """The signer gives up, and what comes back late is not written. Handed in again, the operation goes on."""
-    double = Misbehaving(multisign=5)
-    double.latency = 1.0
+    double, may_sign = Misbehaving(multisign=5), asyncio.Event()
+    double.may_sign = may_sign
     async with running_with(connect_store, tmp_path, double) as running, operators(database_url) as operator:
         row = await running.submit("cancelled", CONTENTS[:10])
         await eventually(lambda: double.calls.get("signHash"))
@@ -109,7 +109,7 @@ async def test_cancel_while_a_call_is_under_way(connect_store: Connect, database
         documents = await running.parts.store.documents(row.id, row.created_at)
         assert {one.status for one in documents} == {DocumentStatus.ERROR_SIGNING}
         assert {one.cause for one in documents} == {"cancelled by an operator"}
-        double.latency = 0
+        may_sign.set()
         again = await running.submit("cancelled", CONTENTS[:10])
         assert again.id == row.id
         ended, results = await running.finished(row.id)
@@ -131,7 +131,7 @@ async def test_cancel_and_retry_race_a_signer(connect_store: Connect, database_u
             await asyncio.sleep(0)
         await operator.retry(WHO, ids)
         for row in rows:
-            await eventually(lambda row=row: _is(running, row.id, OperationStatus.EXECUTED), 60)  # type: ignore[misc]
+            await eventually(lambda row=row: _is(running, row.id, OperationStatus.EXECUTED))  # type: ignore[misc]
             ended, results = await running.finished(row.id, 60)
             assert ended.status is OperationStatus.EXECUTED
             assert len(results) == 10

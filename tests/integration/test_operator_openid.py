@@ -32,11 +32,11 @@ def provider() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(120)
 
 
 def is_there(port: int) -> bool:
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
         try:
             connection.request("GET", "/.well-known/openid-configuration")
             return connection.getresponse().status == 200
@@ -61,7 +61,7 @@ def page(provider: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Op
 def at_provider(address: str, user: str) -> str:
     """Signs in at the provider as a user does, and returns the address that it sends the browser back to."""
     parts = urlsplit(address)
-    with closing(http.client.HTTPConnection(parts.netloc, timeout=30)) as connection:
+    with closing(http.client.HTTPConnection(parts.netloc, timeout=120)) as connection:
         connection.request(
             "POST",
             f"{parts.path}?{parts.query}",

@@ -67,7 +67,7 @@ async def register(running: Parts, data: bytes, **options: Any) -> Any:
 
 
 async def delivered(running: Parts, operation_id: int) -> list[Any]:
-    assert await running.service.wait(operation_id, 30)
+    assert await running.service.wait(operation_id, 120)
     row, documents = await running.service.finished_operation(CALLER, operation_id=operation_id)
     return [d async for d in running.service.deliver(row, documents, encoding="raw")]
 
@@ -187,7 +187,7 @@ async def test_bad_input_names_the_place_and_leaves_nothing(running: Parts, name
 async def test_damage_in_the_spill_is_that_documents_refusal(running: Parts) -> None:
     contents = [invoice(n, size_bytes=20_000) for n in range(4)]
     row = await register(running, body("damaged", [entry(n, c) for n, c in enumerate(contents)]))
-    await running.service.wait(row.id, 30)
+    await running.service.wait(row.id, 120)
     (path,) = spill_files(running)
     data = bytearray(path.read_bytes())
     data[data.index(contents[2]) + 9000] ^= 1
@@ -213,7 +213,7 @@ async def test_somebody_elses_operation_is_not_there(running: Parts) -> None:
 async def test_a_result_asked_for_too_early(running: Parts, sandbox: Sandbox) -> None:
     # The first operation makes the credential known, so that the second can be registered while the upstream stands still.
     known = await register(running, body("known", [entry(0, invoice(0, size_bytes=20_000))]))
-    assert await running.service.wait(known.id, 30)
+    assert await running.service.wait(known.id, 120)
     with sandbox.stopped():
         row = await register(running, body("early", [entry(0, invoice(0, size_bytes=20_000))]))
         assert not (await running.service.status_by_id(CALLER, row.id)).status.finished
@@ -224,7 +224,7 @@ async def test_a_result_asked_for_too_early(running: Parts, sandbox: Sandbox) ->
 
 async def test_a_sweep_takes_orphans_only(running: Parts) -> None:
     row = await register(running, body("kept", [entry(0, invoice(0, size_bytes=20_000))]))
-    await running.service.wait(row.id, 30)
+    await running.service.wait(row.id, 120)
     orphan, uploading = (running.payloads.create(uuid4()) for _ in range(2))
     orphan.begin()
     uploading.begin()
@@ -255,7 +255,7 @@ async def test_a_synchronous_payload_is_durable_before_it_is_spoken_of(
     data = body("synchronous", [entry(0, invoice(0, size_bytes=20_000))])
     options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
     row = await running.service.receive(CALLER, Mode.SYNC, chunks=pieces(data), **options)
-    assert await running.service.finished_within(CALLER, row, 30)
+    assert await running.service.finished_within(CALLER, row, 120)
     assert durable == ["payload", "end"]
     assert await running.service.finished_within(CALLER, row, 0) is None
     assert durable == ["payload", "end", "payload"]

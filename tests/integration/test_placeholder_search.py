@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +136,22 @@ def searcher_of(running: Running) -> int:
 
 
 def cpu_ticks(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+    """The processor time of a process; 0 if there is none of this number."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+    return 0
+
+
+async def busy_searcher(running: Running, ticks: int) -> int:
+    """The process that searches, once it has worked for so long."""
+    found: list[int] = []
+
+    def is_busy() -> bool:
+        found[:] = [searcher_of(running)]
+        return cpu_ticks(found[0]) > ticks
+
+    await eventually(is_busy)
+    return found[0]
 
 
 def peak_kilobytes(pid: int) -> int:
@@ -171,7 +186,7 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
     others = [Finder(running.path, lambda client, size: asyncio.Lock()) for _ in range(1)]
     slow = [asyncio.create_task(search("slow", content))]
     slow += [asyncio.create_task(one.find("slow", content, WORD)) for one in others]
-    await eventually(lambda: cpu_ticks(searcher_of(running)) > 20, 20)
+    await busy_searcher(running, 20)
     results = [await search("good", harmless) for _ in range(20)]
     assert {one.found for one in results} == {Found.FOUND}
     assert order[:20].count("good") >= 19, "the fast ones were not behind the slow ones of another"
@@ -183,8 +198,8 @@ async def test_a_document_without_end_is_given_up_and_delays_others_by_no_more_t
 async def test_a_searcher_that_is_killed_is_replaced_and_the_document_is_tried_once_more(running: Running) -> None:
     content = endless(200)
     searching = asyncio.create_task(running.finder.find("a", content, "missing"))
-    await eventually(lambda: searcher_of(running) and cpu_ticks(searcher_of(running)) > 5, 20)
-    os.kill(searcher_of(running), signal.SIGKILL)
+    with suppress(ProcessLookupError):
+        os.kill(await busy_searcher(running, 5), signal.SIGKILL)
     assert (await searching).found is Found.NOT_FOUND
 
 
@@ -194,12 +209,11 @@ async def test_a_keeper_that_is_killed_is_replaced(running: Running) -> None:
     process = running.process.process
     assert process is not None
     searching = asyncio.create_task(running.finder.find("a", endless(200), "missing"))
-    await eventually(lambda: searcher_of(running) and cpu_ticks(searcher_of(running)) > 5, 20)
-    gone = searcher_of(running)
+    gone = await busy_searcher(running, 5)
     process.kill()
     assert (await searching).found is Found.NOT_FOUND
     assert process is not running.process.process
-    await eventually(lambda: not Path(f"/proc/{gone}").exists(), 10)
+    await eventually(lambda: not Path(f"/proc/{gone}").exists())
 
 
 async def test_the_keeper_starts_when_it_is_needed_and_ends_when_it_is_idle(tmp_path: Path) -> None:
@@ -209,7 +223,7 @@ async def test_the_keeper_starts_when_it_is_needed_and_ends_when_it_is_idle(tmp_
             assert (await running.finder.find("a", document([text()]), WORD)).found is Found.FOUND
             process = running.process.process
             assert process is not None
-            await eventually(lambda process=process: process.returncode == 0, 20)
+            await eventually(lambda process=process: process.returncode == 0)
 
 
 # --- what a search takes ----------------------------------------------------------------------------------------------------
@@ -248,5 +262,5 @@ async def test_a_program_that_cannot_start_is_started_again_in_vain(tmp_path: Pa
     began = time.monotonic()
     with pytest.raises(NoRoom):
         await finder.find("a", document([text()]), WORD)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     await process.stop()

@@ -46,7 +46,8 @@ async def test_kill_of_everything_under_load(service_folder: Path, orphans: bool
         took = time.monotonic() - began
         store = await Store.connect(dsn, instance=uuid4())
         await store.migrate()
-        assert trial == 0 or took < 10, f"{took:.1f} s"  # measured: 0.3 s on a quiet machine
+        # It takes 0.3 s on a quiet machine, and an attempt that does not come to an end is given up after 60 s.
+        assert trial == 0 or took < 50, f"{took:.1f} s"
         for reference in acknowledged:
             row = (await store.operations_with_reference("A", reference))[0]
             assert len(await store.documents(row.id, row.created_at)) == len(DOCUMENTS)
@@ -72,7 +73,7 @@ async def test_the_server_ends_with_its_supervisor(service_folder: Path) -> None
     process, _ = await launch(service_folder)
     process.kill()
     await process.wait()
-    await eventually(lambda: not find_processes(cluster_name(service_folder / "data")), 10)
+    await eventually(lambda: not find_processes(cluster_name(service_folder / "data")))
 
 
 @pytest.mark.parametrize("name", ["data/postmaster.pid", ".s.PGSQL.5432.lock"])
@@ -87,7 +88,7 @@ async def test_a_lock_file_that_names_somebody_else(service_folder: Path, name: 
     process.kill()
     await process.wait()
     connection.terminate()
-    sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=lock_file.stat().st_uid)
+    sleeper = await asyncio.create_subprocess_exec("sleep", "600", user=lock_file.stat().st_uid)
     lock_file.write_text("\n".join([str(sleeper.pid), *lines[1:]]) + "\n", "utf-8")
     server = EmbeddedPostgres(service_folder)
     await server.start()
@@ -119,7 +120,7 @@ async def test_a_dead_server_is_started_again(service_folder: Path) -> None:
                 return server.pid not in (None, before)
             return False
 
-        await eventually(is_registered_by_the_new_server, 10, 0.02)
+        await eventually(is_registered_by_the_new_server, pause=0.02)
     assert await store.reference_holder("A", "before") is not None
     await store.close()
     await server.stop()

@@ -84,7 +84,7 @@ async def test_a_program_ignores_no_signal_and_gets_no_descriptor(tmp_path: Path
         process = await spawn(
             launch_of(tmp_path), Path("/bin/sh"), "-c", script, stdin=DEVNULL, stdout=file.fileno(), stderr=DEVNULL
         )
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 120) == 0
     ignored, *descriptors = output.read_text().splitlines()
     assert int(ignored.split()[1], 16) & 1 << (signal.SIGPIPE - 1) == 0
     assert len(descriptors) == 4  # and the one with which `ls` reads the folder
@@ -101,7 +101,7 @@ async def test_no_program_is_run_for_a_service_that_has_ended(tmp_path: Path) ->
     command = (sys.executable, "-I", "-S", launcher.__file__, str(writing), other, "same", "-")
     process = await asyncio.create_subprocess_exec(*command, "/bin/touch", tmp_path / "made", pass_fds=(writing,))
     os.close(writing)
-    assert await asyncio.wait_for(process.wait(), 30) == launcher.FAILED
+    assert await asyncio.wait_for(process.wait(), 120) == launcher.FAILED
     assert os.read(reading, 100) == b""
     os.close(reading)
     assert not (tmp_path / "made").exists()
@@ -142,23 +142,23 @@ async def test_a_cluster_of_an_earlier_release(service_folder: Path, cut_off: bo
 
 async def test_a_first_start_that_hangs_begins_anew(open_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     binaries = hanging_programs(open_folder, "initdb", "-D")
-    server = EmbeddedPostgres(open_folder / "temp" / "postgres", binaries, patience=Patience(6.0, attempts=5))
+    server = EmbeddedPostgres(open_folder / "temp" / "postgres", binaries, patience=Patience(6.0, attempts=20))
     await server.start()
     await server.stop()
     said = capsys.readouterr().err
-    assert f"the new database in {server.folder}: not ready within 6 s, given up in attempt 1 of 5" in said
+    assert f"the new database in {server.folder}: not ready within 6 s, given up in attempt 1 of 20" in said
     assert glob(server.folder, "new-*") == []
 
 
 async def test_a_server_that_hangs_is_started_anew(open_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = await made_cluster(open_folder)
     binaries = hanging_programs(open_folder, "postgres", "cluster_name=")
-    server = EmbeddedPostgres(folder, binaries, patience=Patience(5.0))
+    server = EmbeddedPostgres(folder, binaries, patience=Patience(5.0, attempts=20))
     await server.start()
     await server.stop()
     said = capsys.readouterr().err
     assert "the start has waited 3 s for the database server" in said
-    assert "the database server: not ready within 5 s, given up in attempt 1 of 3" in said
+    assert "the database server: not ready within 5 s, given up in attempt 1 of 20" in said
 
 
 async def test_a_server_that_always_hangs_is_an_error_with_words(open_folder: Path) -> None:

@@ -58,7 +58,7 @@ async def test_what_a_killed_server_left_in_memory_goes_with_the_next_start(serv
     async def is_back() -> bool:
         return server.pid not in (None, first) and is_ready(server.data, server.pid or 0)
 
-    await eventually(is_back, 20)
+    await eventually(is_back)
     assert in_memory(server) == [data_folder(server)]
     assert data_folder(server) != old
     connection = await asyncpg.connect(server.owner_dsn)

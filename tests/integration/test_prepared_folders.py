@@ -178,7 +178,7 @@ def test_the_service_stops_and_says_why(shared: Path) -> None:
             [sys.executable, "-m", "batchseal.cli", command, *arguments],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
         assert ran.returncode == 2

@@ -96,7 +96,7 @@ def timestamp_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     assert process.stdout is not None
     yield process.stdout.readline().strip() + "/tsa", folder / "root.pem"
     process.terminate()
-    process.wait(10)
+    process.wait(120)
     process.stdout.close()
 
 
@@ -140,7 +140,7 @@ async def upgraded(old_database: str, timestamp_address: tuple[str, Path], tmp_p
 async def result(upgraded: Upgraded, caller: str, reference: str) -> list[bytes]:
     """Each document of a finished operation as it is delivered; empty where it was not signed."""
     (row,) = await upgraded.service.status(Caller(caller), reference)
-    assert await upgraded.service.wait(row.id, 60), f"{reference} is not finished"
+    assert await upgraded.service.wait(row.id, 120), f"{reference} is not finished"
     row, rows = await upgraded.service.finished_operation(Caller(caller), operation_id=row.id)
     delivered = [one async for one in upgraded.service.deliver(row, rows, encoding="raw")]
     for one in delivered:

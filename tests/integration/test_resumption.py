@@ -92,7 +92,7 @@ async def test_a_synchronous_payload_is_durable_before_its_first_signature_is_ke
     monkeypatch.setattr(LocalPayloads, "make_durable", durable)
     monkeypatch.setattr(Store, "record_outcomes", recorded)
     row = await running.submit("parts", CONTENTS, Mode.SYNC)
-    ended = await running.service.finished_within(CALLER, row, 20)
+    ended = await running.service.finished_within(CALLER, row, 120)
     assert ended is not None
     assert ended[0].status is OperationStatus.EXECUTED
     assert "kept" in happened
@@ -257,7 +257,7 @@ async def test_a_synchronous_operation_that_is_handed_in_again_is_durable_when_i
     """It was given up before anybody was told of it, so nothing has made its payload durable."""
     running.double.fault = lambda path, number: "401" if path == "info" else ""
     row = await running.submit("again", CONTENTS[:2], Mode.SYNC)
-    assert await running.service.wait(row.id, 20)
+    assert await running.service.wait(row.id, 120)
     durable: list[UUID] = []
     make_durable = LocalPayloads.make_durable
 

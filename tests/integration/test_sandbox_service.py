@@ -34,7 +34,7 @@ def sandbox(folder, *options):
             yield process.stdout.readline().strip()
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(120) == 0
 
 
 class Client:
@@ -191,7 +191,7 @@ def test_the_address_goes_to_a_descriptor_and_a_bad_file_ends_the_start(tmp_path
     with os.fdopen(reading) as pipe:
         assert pipe.read().startswith("http://127.0.0.1:")
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(120) == 0
     services.write_text("{")
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (

@@ -62,20 +62,20 @@ def load(path: Path) -> x509.Certificate:
 
 
 def post(url: str, data: bytes) -> bytes:
-    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as reply:
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=120) as reply:
         body: bytes = reply.read()
         return body
 
 
 def get(url: str) -> tuple[str, bytes]:
     """The content type and the body."""
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=120) as reply:
         return reply.headers["Content-Type"], reply.read()
 
 
 def openssl(*arguments: str | Path) -> tuple[int, str]:
     """The exit status, and both outputs."""
-    run = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(["openssl", *arguments], capture_output=True, text=True, timeout=240, check=False)
     return run.returncode, run.stdout + run.stderr
 
 
@@ -330,7 +330,7 @@ def test_a_list_of_revocations_that_cannot_be_read_is_never_taken_for_an_empty_o
             get(f"{sandbox.address}/crl/intermediate.crl")
         assert b"revoked.txt: line 1: 'timestmap' is neither" in refused.value.read()
         command = [*map(str, sandbox.process.args)]  # type: ignore[arg-type]
-    failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert failed.returncode == 2 and "revoked.txt: line 1" in failed.stderr and "Traceback" not in failed.stderr
 
 

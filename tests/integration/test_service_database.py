@@ -27,7 +27,7 @@ CALLERS, DOCUMENTS = ("A", "B"), 3
 
 
 def ask(service: RunningService, caller: str, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=120)
     secret = base64.b64encode(f"{caller}:secret".encode()).decode()
     headers = {"Authorization": f"Basic {secret}", "Content-Type": "application/json"}
     try:
@@ -47,7 +47,7 @@ def sign_for_both(service: RunningService) -> None:
         assert ask(service, caller, "POST", ASYNC, batch("same", contents))[0] == 409
     ids = {caller: the_one(service, caller, "same") for caller in CALLERS}
     for caller, other in (CALLERS, CALLERS[::-1]):
-        until(lambda caller=caller: status_of(service, caller, ids[caller]) == "EXECUTED", 30)  # type: ignore[misc]
+        until(lambda caller=caller: status_of(service, caller, ids[caller]) == "EXECUTED")  # type: ignore[misc]
         detail = f"{BASE}/operation/sign/detail/{ids[caller]}/contentInResponse/false"
         _, result = ask(service, caller, "GET", detail)
         assert [document["signStatus"] for document in result["documentList"]] == ["SIGNED"] * DOCUMENTS

@@ -80,24 +80,24 @@ def test_tls_and_client_certificates(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         service = subprocess.Popen([*command, *flags, management], stderr=log)
     try:
-        until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes(), 60)
+        until(lambda: b"ready at https://" in (tmp_path / "log").read_bytes())
         url = f"https://localhost:{port}/health/live"
         trusting = ssl.create_default_context(cafile=str(tmp_path / "authority.pem"))
         with pytest.raises(REFUSED):
-            urllib.request.urlopen(url, context=trusting, timeout=5)
+            urllib.request.urlopen(url, context=trusting, timeout=120)
         trusting.load_cert_chain(tmp_path / "caller.pem", tmp_path / "caller.key")
-        with urllib.request.urlopen(url, context=trusting, timeout=5) as answer:
+        with urllib.request.urlopen(url, context=trusting, timeout=120) as answer:
             assert answer.status == 200
         with pytest.raises(REFUSED):
-            urllib.request.urlopen(f"http://localhost:{port}/health/live", timeout=5)
+            urllib.request.urlopen(f"http://localhost:{port}/health/live", timeout=120)
         # The health check of a container has no certificate.
         probe = [sys.executable, "-m", "batchseal.cli", "probe", *flags]
-        until(lambda: subprocess.run([*probe, management], capture_output=True, check=False).returncode == 0, 20)
+        until(lambda: subprocess.run([*probe, management], capture_output=True, check=False).returncode == 0)
         refused = subprocess.run(probe, capture_output=True, text=True, check=False)
         assert refused.returncode == 1 and "give --management-port" in refused.stdout
     finally:
         service.terminate()
-        assert service.wait(30) == 0
+        assert service.wait(120) == 0
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_the_sandbox_does_not_start_for_an_operators_clients(domain: list[str], 
     (tmp_path / "work" / "client-services-config.json").write_text('{"my-client": {"secret": "s"}}')
     command = [sys.executable, "-m", "batchseal.cli", "serve", f"--port={free_port()}", *domain]
     command += [f"--temp-folder={tmp_path}/temp", f"--work-folder={tmp_path}/work"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert ended.returncode == 2
     assert "set --service-domain or --upstream-url, or give --sandbox" in ended.stderr
     assert not (tmp_path / "temp").exists()
@@ -186,15 +186,16 @@ def test_workers_count_together_and_beyond_their_end(service: RunningService) ->
     before = counted(service)
     for _ in range(30):
         assert get(service, "/health/live")[0] == 200
-    until(lambda: counted(service) == before + 30, 5)
+    until(lambda: counted(service) == before + 30)
     assert {counted(service) for _ in range(10)} == {before + 30}
     assert listeners(service) == 2
-    os.kill(min(workers(service)), signal.SIGKILL)
-    until(lambda: listeners(service) == 1, 5)
-    until(lambda: listeners(service) == 2, 20)
+    before_the_kill = workers(service)
+    os.kill(min(before_the_kill), signal.SIGKILL)
+    # A new one is started once the killed one has ended, and with it its socket.
+    until(lambda: workers(service) - before_the_kill and listeners(service) == 2)
     assert {counted(service) for _ in range(10)} == {before + 30}
     assert get(service, "/health/live")[0] == 200
-    until(lambda: counted(service) == before + 31, 5)
+    until(lambda: counted(service) == before + 31)
 
 
 def audit(service: RunningService, *arguments: str) -> tuple[int, str]:
@@ -220,7 +221,7 @@ def test_the_audit_trail_tells_and_holds(service: RunningService, tmp_path: Path
         lines[:] = [json.loads(line) for line in (tmp_path / "trail").read_text().splitlines()]
         return len(lines) == 3
 
-    until(told, 20, 0.5)
+    until(told, pause=0.5)
     assert [line["event"] for line in lines] == ["REGISTERED", "FINISHED", "FETCHED"]
     assert {line["operation"] for line in lines} == {operation}
     assert {line["clientService"] for line in lines} == {credentials(service)[0]}
@@ -285,7 +286,7 @@ def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Pa
         assert code == 1
         return said
 
-    until(lambda: f"the documents of operation {operation} are still stored" in refused(), 20)
+    until(lambda: f"the documents of operation {operation} are still stored" in refused())
     codes = list[int]()
 
     def erased() -> bool:
@@ -294,7 +295,7 @@ def test_the_texts_of_a_request_are_erased(service: RunningService, tmp_path: Pa
         assert code == 0 or "try again in a moment" in said
         return code == 0
 
-    until(erased, 20)
+    until(erased)
     status, _, said = get(service, f"{BASE}/operation/status/{operation}")
     assert (status, json.loads(said)["externalReference"], json.loads(said)["documentsSigned"]) == (200, "to erase", 2)
     path = f"{BASE}/operation/sign/detail/{operation}/contentInResponse/false"

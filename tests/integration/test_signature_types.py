@@ -78,7 +78,7 @@ async def signed(running: Parts, reference: str, documents: list[dict[str, Any]]
 
     options: dict[str, Any] = {"form": "json", "media_type": "application/json", "body_bytes": len(data)}
     registered = await running.service.receive(CALLER, Mode.ASYNC, chunks=chunks(), **options)
-    assert await running.service.wait(registered.id, 30)
+    assert await running.service.wait(registered.id, 120)
     row, rows = await running.service.finished_operation(CALLER, operation_id=registered.id)
     return row, [document async for document in running.service.deliver(row, rows, encoding="raw")]
 

@@ -66,7 +66,7 @@ class Order:
 
 async def sealed(house: House, reference: str, count: int = 1) -> Any:
     row = await house.submit(reference, CONTENTS[:count], Mode.SYNC)
-    ended = await house.parts.service.finished_within(CALLER, row, 30)
+    ended = await house.parts.service.finished_within(CALLER, row, 120)
     assert ended is not None
     assert ended[0].status is OperationStatus.EXECUTED
     results = [one async for one in house.parts.service.deliver(*ended, encoding="raw")]

@@ -67,7 +67,7 @@ async def test_an_operation_whose_digests_were_handed_over_needs_no_payload(runn
     await running.finished(row.id)
     storage.fails = "open"
     row = await running.submit("handed", CONTENTS[:3])
-    assert await running.service.wait(row.id, 30)
+    assert await running.service.wait(row.id, 120)
     storage.fails = ""
     operation, _ = await running.finished(row.id)
     assert operation.status is OperationStatus.EXECUTED
@@ -107,7 +107,7 @@ async def test_a_result_that_cannot_be_read_is_no_result(
 
 async def test_a_synchronous_result_whose_payload_cannot_be_read(running: Running, storage: Storage) -> None:
     row = await running.submit("synchronous", CONTENTS[:1], Mode.SYNC)
-    ended = await running.service.finished_within(CALLER, row, 20)
+    ended = await running.service.finished_within(CALLER, row, 120)
     assert ended is not None
     storage.fails = "read"  # the file itself was opened while it was signed
     with pytest.raises(PayloadUnavailable):

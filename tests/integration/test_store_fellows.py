@@ -49,12 +49,15 @@ async def test_a_worker_sees_who_else_is_there(
     assert await fellows.alive() == 0
     table = await arrived(other, "2")
     await arrived(third, "3")
+    await ago(sees_all_rows, other, 0)  # to arrive takes time, of which there are 12 s
+    await ago(sees_all_rows, third, 0)
     assert await fellows.alive() == 2
-    await ago(sees_all_rows, third, 60)
+    await ago(sees_all_rows, third, 600)
+    await ago(sees_all_rows, other, 0)
     assert await fellows.alive() == 1
     found = await fellows.address(third)
     assert found is not None and found.text == "host-3:8080" and not found.is_there
-    assert 59 < found.seconds_ago < 90
+    assert 599 < found.seconds_ago < 900
     await table.depart()
     assert await fellows.alive() == 0
     assert await fellows.address(uuid4()) is None
@@ -121,5 +124,5 @@ async def test_one_who_goes_away_takes_no_answer_from_others(connect_store: Conn
     first, second = (asyncio.create_task(store.is_finished(number)) for number in (1, 2))
     await asyncio.sleep(0)
     first.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(120):
         assert await second is False

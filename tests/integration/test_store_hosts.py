@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from harness.stream_server import stream_server
 from harness.tools import OLDER_POSTGRES, missing
 from harness.waiting import eventually
 from tests.support.servers import Server, one_server, promote, two_servers
@@ -35,17 +36,12 @@ async def server() -> AsyncIterator[Server]:
 @pytest.fixture
 async def silent() -> AsyncIterator[int]:
     """The port of somebody who takes connections and never answers, like a host whose network is cut."""
-    end = asyncio.Event()
 
     async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await end.wait()
-        writer.close()
+        await asyncio.Event().wait()
 
-    listener = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    yield listener.sockets[0].getsockname()[1]
-    end.set()
-    listener.close()
-    await listener.wait_closed()
+    async with stream_server(say_nothing) as listener:
+        yield listener.sockets[0].getsockname()[1]
 
 
 async def register(store: Store, reference: str) -> bool:
@@ -111,7 +107,7 @@ async def test_who_only_reads_moves_too(server: Server) -> None:
 
 
 async def test_a_host_that_never_answers_costs_its_own_time_only(server: Server, silent: int) -> None:
-    database = await Database.open(hosts(silent, server.port), 2, everything=True, connect_seconds=1)
+    database = await Database.open(hosts(silent, server.port), 2, everything=True, connect_seconds=5)
     async with database.connection() as first, database.connection() as second:  # the second knows which host to ask
         assert [await one.fetchval(PORT) for one in (first, second)] == [server.port] * 2
     await database.close()
@@ -183,7 +179,7 @@ async def test_a_file_that_changes_between_reading_and_connecting_is_read_again(
             target.write(data)
         target.close()
 
-    async with await asyncio.start_server(passed_on, "127.0.0.1", 0) as proxy:
+    async with stream_server(passed_on) as proxy:
         port = proxy.sockets[0].getsockname()[1]
         file.write_text(server.url(password="old").replace(str(server.port), str(port)))
         database = await Database.open(Address(file=str(file)), 1, everything=True)

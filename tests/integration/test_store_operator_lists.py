@@ -12,12 +12,13 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 from tests.support.operator_scale import fill, lists
-from tests.support.operators import ended, operators, registered
+from tests.support.operators import PATIENT, ended, operators, registered
 
 from batchseal.errors import DatabaseUnavailable, ValueNotAllowed
 from batchseal.operation import Mode, OperationStatus
 from batchseal.store import Store
-from batchseal.store.operator import Bounds, DocumentSearch, OperationFilter, OperatorStore, Page
+from batchseal.store.operator import DocumentSearch, OperationFilter, OperatorStore, Page
+from batchseal.store.operator_connection import DEFAULT_BOUNDS
 from batchseal.store.operator_cursors import MAX_ID, after_prefix, decode_cursor, encode_cursor
 from batchseal.store.queries import QUERIES
 from batchseal.store.sessions import Session
@@ -97,7 +98,7 @@ async def test_each_filter_finds_what_it_says(
             and (one.older_seconds is None or (now - line.created_at).total_seconds() >= one.older_seconds)
         )
 
-    async with operators(database_url, Bounds(operations=3)) as hasty:
+    async with operators(database_url, replace(PATIENT, operations=3)) as hasty:
         for looking in (operator, hasty):
             for number, one in enumerate(wanted):
                 limit = 1 + number % 7
@@ -127,7 +128,7 @@ async def test_documents_are_found_by_reference_and_by_name(
     only = await operator.find_documents(DocumentSearch(reference="doc 3", client_service="B"))
     assert {one.client_service for one in only.rows} == {"B"} and len(only.rows) == 3
     assert (await operator.find_documents(DocumentSearch(reference="doc 33"))).rows == ()
-    async with operators(database_url, Bounds(documents=2)) as hasty:
+    async with operators(database_url, replace(PATIENT, documents=2)) as hasty:
         for looking in (operator, hasty):
 
             async def by_name(
@@ -257,7 +258,7 @@ async def test_no_list_reads_a_whole_table(
 
     monkeypatch.setattr(Session, "fetch", explaining_fetch)
     monkeypatch.setattr(Session, "fetchrow", explaining_fetchrow)
-    async with operators(database_url, Bounds(operations=1_000, documents=1_000)) as operator:
+    async with operators(database_url, replace(PATIENT, operations=1_000, documents=1_000)) as operator:
         for name, page_of in lists(OPERATIONS).items():
             cursor: str | None = None
             for _ in range(3):
@@ -282,11 +283,12 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def test_a_statement_that_takes_too_long_is_an_answer_too(
-    operator: OperatorStore, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(QUERIES, "operator_services", "SELECT pg_sleep(9)::text AS client_service")
-    with pytest.raises(DatabaseUnavailable, match="within 2 s"):
-        await operator.client_services()
+    async with operators(database_url, DEFAULT_BOUNDS) as operator:
+        with pytest.raises(DatabaseUnavailable, match="within 2 s"):
+            await operator.client_services()
 
 
 async def test_an_unlimited_filter_is_counted_up_to_a_bound(store: Store, operator: OperatorStore) -> None:

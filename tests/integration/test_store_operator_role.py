@@ -13,6 +13,7 @@ from batchseal.postgres import EmbeddedPostgres
 from batchseal.settings.load import Settings
 from batchseal.store import Store
 from batchseal.store.operator import OperationFilter, OperatorStore
+from batchseal.store.operator_connection import DEFAULT_BOUNDS
 
 Connect = Callable[..., Awaitable[Store]]
 SECRET = {
@@ -100,7 +101,7 @@ async def test_a_caller_sees_nothing_of_what_operators_see(of_two: None, connect
 
 
 async def test_a_statement_ends_after_two_seconds(database_url: str) -> None:
-    async with operators(database_url) as store, store.database.connection() as connection:
+    async with operators(database_url, DEFAULT_BOUNDS) as store, store.database.connection() as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "2s"
         with pytest.raises(asyncpg.QueryCanceledError):
             await connection.execute("SET statement_timeout = 20; SELECT pg_sleep(5)")

@@ -272,7 +272,7 @@ async def test_nobody_keeps_the_connection_to_listen(through: Through, database_
     presence = await Presence.begin(settings, store, "shared:folder")
     works = [asyncio.create_task(work) for work in presence.works(lambda: None)]
     await turns()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         for _ in range(5):
             await presence.beat()
     for work in works:

@@ -5,7 +5,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from harness.waiting import eventually
+from harness.waiting import eventually, turns
 from tests.integration.test_store_database import owner_of
 
 from batchseal.errors import DatabaseUnavailable
@@ -123,20 +123,27 @@ async def test_an_error_of_the_user_costs_no_session(database_url: str) -> None:
 
 
 async def test_closing_waits_for_what_is_under_way(database_url: str) -> None:
-    database = await open_database(database_url, 2)
+    database, holder = await open_database(database_url, 2), await asyncpg.connect(database_url)
+    await holder.execute("SELECT pg_advisory_lock(1)")
 
     async def slow() -> int:
         async with database.connection() as connection:
-            return int(await connection.fetchval("SELECT 7 FROM pg_sleep(0.5)"))
+            return int(await connection.fetchval("SELECT 7 FROM pg_advisory_xact_lock(1)"))
 
     task = asyncio.create_task(slow())
-    await eventually(lambda: is_asleep(database_url))
-    await database.close()
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    await eventually(lambda: holder.fetchval(waiting), pause=0.02)
+    closing = asyncio.create_task(database.close())
+    await turns()
+    assert not closing.done()
+    await holder.execute("SELECT pg_advisory_unlock(1)")
+    await closing
     assert await task == 7
+    await holder.close()
 
 
 async def test_all_in_use_for_too_long_is_said(database_url: str) -> None:
-    database = await open_database(database_url, 1, connect_seconds=0.2)
+    database = await open_database(database_url, 1, connect_seconds=3)
     async with database.connection():
         with pytest.raises(DatabaseUnavailable, match="no connection within"):
             await process_of(database)

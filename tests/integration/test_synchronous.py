@@ -43,7 +43,7 @@ async def test_leave_to_sign_is_asked_for_before_the_row_is_written(
 
     monkeypatch.setattr(Store, "register", registered_late)
     row = await running.submit("sync", CONTENTS[:3], Mode.SYNC)
-    ended = await running.service.finished_within(CALLER, row, 20)
+    ended = await running.service.finished_within(CALLER, row, 120)
     assert ended is not None
     assert ended[0].status is OperationStatus.EXECUTED
     assert (calls["authorize"], calls["signHash"]) == (1, 1)

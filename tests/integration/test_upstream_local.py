@@ -126,6 +126,7 @@ async def test_softhsm(tmp_path: Path, kind: str, pss: bool) -> None:
 
 @needs_softhsm
 async def test_a_dead_token_process_is_started_again(tmp_path: Path) -> None:
+    others = set(token_processes())  # of tests before, which may be about to end
     url, _ = make_token(tmp_path, "rsa2048")
     upstream = connect(tmp_path, url, pace=UpstreamPace(repeating=Backoff(0.05, 20.0, 3.0)))
     await upstream.credential(CALLER)
@@ -133,10 +134,10 @@ async def test_a_dead_token_process_is_started_again(tmp_path: Path) -> None:
     signing = asyncio.create_task(sign_all(upstream, digests, signed))
     await eventually(lambda: signed)
     assert len(signed) < len(digests)
-    (process,) = token_processes()
+    (process,) = set(token_processes()) - others
     os.kill(process, signal.SIGKILL)
     await signing
-    assert token_processes() not in ([], [process])
+    assert set(token_processes()) - others - {process}
     await upstream.close()
 
 
@@ -146,7 +147,7 @@ async def test_several_processes_open_one_token(tmp_path: Path) -> None:
     upstreams = [connect(tmp_path, url) for _ in range(6)]
     began = time.monotonic()
     await asyncio.gather(*(sign_all(upstream, DIGESTS[:50]) for upstream in upstreams))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     for upstream in upstreams:
         await upstream.close()
 

@@ -55,7 +55,7 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., int]]:
     yield start
     for process in processes:
         process.terminate()
-        process.wait(10)
+        process.wait(120)
 
 
 class Guarded(Misbehaving):

@@ -53,7 +53,7 @@ async def test_an_outage_is_waited_for(running: Running) -> None:
         probed = running.double.calls["info"] - probes
         return probed >= 3 and statuses.count(OperationStatus.EXECUTION_ERROR) > 5
 
-    await eventually(has_gone_on_for_long, 30, 0.05)
+    await eventually(has_gone_on_for_long, pause=0.05)
     assert OperationStatus.EXECUTION_FAILED not in statuses
     running.double.fault = lambda path, number: ""
     row, _ = await running.finished(row.id)
@@ -105,12 +105,12 @@ async def test_a_failed_request_that_comes_again_twice(running: Running, monkeyp
         failed = compare(*arguments)
         if not compared.is_set():
             compared.set()
-            assert signed.wait(20)
+            assert signed.wait(120)
         return failed
 
     monkeypatch.setattr(resubmission, "failed_documents", compare_slowly)
     slow = asyncio.create_task(running.submit("twice", CONTENTS))
-    assert await asyncio.to_thread(compared.wait, 20)
+    assert await asyncio.to_thread(compared.wait, 120)
     assert (await running.submit("twice", CONTENTS)).id == row.id
     await running.finished(row.id)
     signed.set()

@@ -5,6 +5,7 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from harness.stream_server import stream_server
 
 from batchseal.errors import UpstreamError
 from batchseal.upstream.transport import Transport
@@ -62,11 +63,11 @@ async def ask() -> AsyncIterator[Ask]:
         answer = data
         transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
-            return await transport.post("/credentials/list", json={}, authorization="", deadline_seconds=10)
+            return await transport.post("/credentials/list", json={}, authorization="", deadline_seconds=60)
         finally:
             await transport.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with stream_server(serve) as server:
         yield call
 
 
@@ -93,11 +94,11 @@ async def test_neither_request_nor_token_goes_to_another_place(status: int) -> N
         writer.write(b"HTTP/1.1 %d X\r\nConnection: close\r\nLocation: /elsewhere\r\n" % status + BODY)
         writer.close()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with stream_server(serve) as server:
         transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
             with pytest.raises(UpstreamError):
-                await transport.post("/credentials/list", json={}, authorization="Bearer t", deadline_seconds=10)
+                await transport.post("/credentials/list", json={}, authorization="Bearer t", deadline_seconds=60)
         finally:
             await transport.close()
     assert [request.split()[1] for request in asked] == [b"/credentials/list"]
@@ -119,12 +120,12 @@ async def test_a_long_answer_is_cut(head: bytes) -> None:
         except ConnectionError:
             left.set()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+    async with stream_server(serve) as server:
         transport = Transport(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
         try:
             with pytest.raises(UpstreamError) as refused:
-                await transport.post("/credentials/list", json={}, authorization="", deadline_seconds=10)
-            await asyncio.wait_for(left.wait(), 10)
+                await transport.post("/credentials/list", json={}, authorization="", deadline_seconds=60)
+            await asyncio.wait_for(left.wait(), 120)
         finally:
             await transport.close()
     assert "Error" not in refused.value.cause

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from harness.stream_server import stream_server
 from harness.waiting import eventually
 
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError, UpstreamTransient
@@ -114,7 +115,7 @@ async def test_a_restart_of_the_service_is_lived_through(tmp_path):
         async with connected(tmp_path, address) as upstream:
             before = await sign_all(upstream, 3)
             first.terminate()
-            first.wait(10)
+            first.wait(120)
             # The second one does not know the tokens of the first one.
             with sandbox(tmp_path, "--grant-seconds=1", f"--port={address.rpartition(':')[2]}"):
                 assert await sign_all(upstream, 3) == before
@@ -253,10 +254,10 @@ async def pump(reader, writer):
 
 async def test_everything_goes_through_the_outbound_proxy(shared):
     proxy = ForwardProxy()
-    server = await asyncio.start_server(proxy, "127.0.0.1", 0)
-    outbound = {"proxy_hostname": "127.0.0.1", "proxy_port": server.sockets[0].getsockname()[1]}
-    async with connected(*shared, **outbound) as upstream:
-        await sign_all(upstream, 3)
+    async with stream_server(proxy) as server:
+        outbound = {"proxy_hostname": "127.0.0.1", "proxy_port": server.sockets[0].getsockname()[1]}
+        async with connected(*shared, **outbound) as upstream:
+            await sign_all(upstream, 3)
     assert {target.rpartition("/")[2] for target in proxy.requests} == {
         "token",
         "list",
@@ -264,7 +265,6 @@ async def test_everything_goes_through_the_outbound_proxy(shared):
         "authorize",
         "signHash",
     }
-    server.close()
     async with connected(*shared, **outbound) as upstream:
         assert "no connection" in await upstream.health()
 
@@ -282,7 +282,7 @@ async def test_many_callers_share_one_reading_and_one_failure(tmp_path, monkeypa
             await asyncio.gather(*(upstream.credential(CALLER) for _ in range(20)))
             assert len(posted) == 4  # one of them is `info`, which tells the version
             process.terminate()
-            process.wait(10)
+            process.wait(120)
             posted.clear()
             failures = await asyncio.gather(
                 *(upstream.credential(CALLER, refresh=True) for _ in range(20)), return_exceptions=True
@@ -302,11 +302,14 @@ async def test_an_untrusted_certificate_ends_the_call_before_the_secret_is_sent(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "tls.pem")
     seen = []
-    server = await asyncio.start_server(lambda reader, writer: seen.append(reader), "127.0.0.1", 0, ssl=context)
+
+    async def see(reader, writer):
+        seen.append(reader)
+
     (tmp_path / "client-services-config.json").write_text('{"A": {"secret": "s"}}')
-    port = server.sockets[0].getsockname()[1]
-    async with connected(tmp_path, f"https://localhost:{port}") as upstream:
-        with pytest.raises(UpstreamTransient, match="not trusted"):
-            await upstream.credential(CALLER)
-    server.close()
+    async with stream_server(see, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with connected(tmp_path, f"https://localhost:{port}") as upstream:
+            with pytest.raises(UpstreamTransient, match="not trusted"):
+                await upstream.credential(CALLER)
     assert seen == []

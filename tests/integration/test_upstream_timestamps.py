@@ -5,9 +5,11 @@ import datetime
 import hashlib
 import io
 import subprocess
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +23,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from harness import web_end
 from harness.service import free_port
-from harness.waiting import eventually
 from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign.validation import validate_pdf_signature
 from pyhanko_certvalidator import ValidationContext
@@ -198,26 +199,31 @@ async def test_another_authority_steps_in(tmp_path: Path) -> None:
     assert bad.calls <= REQUESTS_AT_ONCE * 13
 
 
-async def test_a_budget_is_kept(tmp_path: Path) -> None:
+async def test_a_budget_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a budget passes by moving the clock, and no other time counts."""
+    ahead = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
+    monkeypatch.setattr("batchseal.upstream.timestamps.time", clock)
     small, large = Stamping(tmp_path / "small"), Stamping(tmp_path / "large")
     async with small.serve() as first, large.serve() as second:
-        urls = f"{first};5/1 {second};20/1200"
+        urls = f"{first};5/600 {second};20/6000"
         stamps = Timestamps(Settings(timestamp_urls=urls, timestamp_roots=roots_of(tmp_path, small, large)))
         answers = await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(40)])
         failed = [answer for answer in answers if isinstance(answer, TimestampFailed)]
         assert (len(failed), small.calls, large.calls) == (15, 5, 20)
         assert not failed[0].asked
-        assert 0 < (failed[0].retry_after_seconds or 0) <= 1
-
-        async def is_stamped() -> bool:
-            return isinstance((await stamps.stamp_all([hashlib.sha256(b"later").digest()]))[0], bytes)
-
-        await eventually(is_stamped)
+        assert 300 < (failed[0].retry_after_seconds or 0) <= 600
+        ahead[0] += 200
+        (answer,) = await stamps.stamp_all([hashlib.sha256(b"too early").digest()])
+        assert isinstance(answer, TimestampFailed)
+        ahead[0] += 401
+        (answer,) = await stamps.stamp_all([hashlib.sha256(b"later").digest()])
+        assert isinstance(answer, bytes)
         assert (small.calls, large.calls) == (6, 20)
-        # In this period too it is five. A sixth belongs to a period after it.
+        # In this period too it is five.
         answers = await stamps.stamp_all([hashlib.sha256(b"%d" % n).digest() for n in range(10)])
-        assert sum(isinstance(answer, TimestampFailed) for answer in answers) >= 5
-        assert small.calls <= 11
+        assert sum(isinstance(answer, TimestampFailed) for answer in answers) == 6
+        assert small.calls == 10
         await stamps.close()
 
 

@@ -93,7 +93,7 @@ async def send(running: Parts, request: tuple[bytes, str, str], mode: Mode = Mod
 
 
 async def delivered(running: Parts, operation_id: int) -> list[Any]:
-    assert await running.service.wait(operation_id, 60)
+    assert await running.service.wait(operation_id, 120)
     row, documents = await running.service.finished_operation(CALLER, operation_id=operation_id)
     return [d async for d in running.service.deliver(row, documents, encoding="raw")]
 

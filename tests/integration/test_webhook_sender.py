@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from harness.service import free_port
 from harness.waiting import eventually
 from harness.webhook_receiver import BUSY, FAIL, GONE, HANG, LONG, OLD_SECRET, REDIRECT, SECRET, TAKE, WebhookReceiver
 from tests.support.operators import WHO, operators
@@ -44,7 +45,7 @@ async def test_each_event_is_delivered_although_a_third_of_the_tries_fails(conne
         _, table = await opened(connect_store, receiver, events=200)
         wanted = {one.operation_id for one in await table.events(limit=1000)}
         async with sending(table, webhooks_of(receiver)) as sender:
-            await eventually(lambda: receiver.operations() == wanted, 30)
+            await eventually(lambda: receiver.operations() == wanted)
             await eventually(lambda: sender.counts.delivered == 200)
         assert await states(table) == {EventState.DELIVERED: 200}
         assert sender.counts.failed_tries > 20
@@ -78,7 +79,7 @@ async def test_a_receiver_that_hangs_takes_no_time_from_others(connect_store: Co
         # There is not room for the events of one that hangs and for those of the other at the same time.
         pace = SenderPace(poll_seconds=0.05, at_once=9, slow_at_once=4, of_one=8, away=Backoff(0.05, 0.1))
         async with sending(table, webhooks_of(hanging, quick), pace=pace, timeout_seconds=0.5):
-            await eventually(lambda: len(quick.taken) == 30, 10)
+            await eventually(lambda: len(quick.taken) == 30)
             assert hanging.most_under_way <= 8 and not hanging.taken
             await eventually(lambda: len(hanging.deliveries) >= 10)
         told = {one.problem for one in await table.events(client_service="A") if one.tries}
@@ -102,7 +103,7 @@ async def test_one_that_fails_gets_one_delivery_at_a_time_until_it_answers(conne
 async def test_another_address_has_room_although_the_one_before_hangs(connect_store: Connect) -> None:
     with WebhookReceiver(lambda number: HANG) as hanging, WebhookReceiver() as other:
         _, table = await opened(connect_store, hanging, events=10)
-        async with sending(table, webhooks_of(hanging), timeout_seconds=0.5) as sender:
+        async with sending(table, webhooks_of(hanging), timeout_seconds=3.0) as sender:
             await eventually(lambda: hanging.under_way == QUICK.of_one)
             await keep(table, webhooks_of(other))
             sender.set_webhooks(webhooks_of(other))
@@ -201,17 +202,14 @@ async def _is_given_up(table: WebhookTable) -> bool:
 
 async def test_nobody_listens_and_then_somebody_does(connect_store: Connect) -> None:
     receiver = WebhookReceiver()
-    with receiver:
-        port = receiver.port
-    later = WebhookReceiver()
-    later.port = port
+    receiver.port = free_port()
     _, table = await opened(connect_store, receiver)
     async with sending(table, webhooks_of(receiver)):
         await eventually(lambda: _has_tried(table))
         (event,) = await table.events()
         assert event.problem == "no connection: ECONNREFUSED" and event.http_status == 0
-        with later:
-            await eventually(lambda: len(later.taken) == 1)
+        with receiver:
+            await eventually(lambda: len(receiver.taken) == 1)
 
 
 async def _has_tried(table: WebhookTable) -> bool:

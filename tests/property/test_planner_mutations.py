@@ -1,5 +1,6 @@
 """Whatever bytes come in: a plan whose offsets are right, or a refusal with a known code; never a crash, never a hang."""
 
+import time
 import zlib
 
 import pytest
@@ -88,12 +89,14 @@ def check_planned(original: bytes, answer: PlannedUpdate | PlanRefusal) -> None:
 
 
 @given(source=st.sampled_from(SOURCES), changes=patches, cut=st.floats(0, 1))
-@settings(max_examples=400, deadline=1000)
+@settings(max_examples=400)
 def test_mutated_documents(source: bytes, changes: list[tuple[float, int, bytes]], cut: float) -> None:
     for place, removed, text in changes:
         at = int(place * len(source))
         source = source[:at] + text + source[at + removed :]
+    began = time.process_time()
     check(source if cut > 0.1 else source[: int(cut * 10 * len(source))])
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("source", SOURCES[-2:])

@@ -28,9 +28,6 @@ MAY_SLEEP = {
         "the caller reads nothing for so long, and nothing shows that the service would still read ahead"
     ),
     "integration/test_store_leases.py::test_the_commit_of_the_end_waits_for_the_disk_and_fails_with_it": POLLS,
-    "integration/test_store_leases.py::test_claim_leaves_a_new_operation_to_its_worker_for_a_moment": (
-        "the moment is a time of the database's clock"
-    ),
     "integration/test_store_leases.py::test_a_claim_during_a_write_waits_for_it": (
         "that a statement waits for another shows only in that it has not ended"
     ),

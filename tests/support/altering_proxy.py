@@ -13,15 +13,22 @@ Alter = Callable[[Any], None]
 
 
 class AlteringProxy:
-    """`alter` changes the JSON object of a reply to a signature; `delay_seconds` come before each such reply."""
+    """`alter` changes the JSON object of a reply to a signature; `delay_seconds()` come before each such reply.
 
-    def __init__(self, port: int, alter: Alter = lambda reply: None, delay_seconds: float = 0.0) -> None:
+    `longest_seconds` is how long a reply took until it was there.
+    """
+
+    def __init__(
+        self, port: int, alter: Alter = lambda reply: None, delay_seconds: Callable[[], float] = lambda: 0.0
+    ) -> None:
         proxy = self
+        self.longest_seconds = 0.0
 
         class Handler(BaseHTTPRequestHandler):
             def _pass_on(self) -> None:
+                began = time.monotonic()
                 body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
                 headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
                 connection.request(self.command, self.path, body, headers)
                 reply = connection.getresponse()
@@ -31,7 +38,8 @@ class AlteringProxy:
                     value = json.loads(data)
                     alter(value)
                     data = json.dumps(value).encode()
-                    proxy.wait(delay_seconds)
+                    proxy.longest_seconds = max(proxy.longest_seconds, time.monotonic() - began)
+                    proxy.wait(delay_seconds())
                 self.send_response(reply.status)
                 for name, value in reply.getheaders():
                     if name.lower() not in ("content-length", "transfer-encoding", "connection"):

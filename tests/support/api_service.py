@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
-from harness.waiting import until
+from harness.waiting import PATIENCE_SECONDS, until
 
 from batchseal.processes.supervisor import reserve_port
 
@@ -76,14 +76,14 @@ class Service:
 
     def until(self, name: str, value: int) -> None:
         """Waits until the count `name` of the service is `value`."""
-        until(lambda: self.count(name) == value, 10, 0.01)
+        until(lambda: self.count(name) == value, pause=0.01)
 
     def connect(self, data: bytes = b"") -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.port))
         connection.sendall(data)
         return connection
 
-    def raw(self, data: bytes, *, seconds: float = 5, shut: bool = False) -> bytes:
+    def raw(self, data: bytes, *, seconds: float = PATIENCE_SECONDS, shut: bool = False) -> bytes:
         """Sends `data` and returns the reply, up to the end of the connection. If it stays open, `...` is appended."""
         with self.connect(data) as connection:
             if shut:
@@ -105,7 +105,7 @@ class Service:
         self.session.close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(30)
+            return self.process.wait(120)
         finally:
             self.process.kill()
             self.holder.close()

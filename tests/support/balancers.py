@@ -41,7 +41,7 @@ class Balancer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(120)
 
     def pids(self) -> list[int]:
         return [self.process.pid, *(pid for pid, _ in descendants(self.process.pid))]

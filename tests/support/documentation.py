@@ -28,7 +28,7 @@ CONFIGURATION = ROOT / "docs" / "properdocs.yml"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNNABLE = ("run", "service", "output")
 PORT = "8080"  # the one that the pages name
-START_SECONDS, STOP_SECONDS = 180, 60
+START_SECONDS, STOP_SECONDS = 180, 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Background:
     def _is_ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text("utf-8")
         with suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
             connection.request("GET", "/health/ready")
             status = connection.getresponse().status
             connection.close()

@@ -66,7 +66,7 @@ async def before(servers: Sequence[Server], folder: Path) -> AsyncIterator[int]:
     way = Server(folder)
     way.port = port
     try:
-        await eventually(lambda: writes(way, process, 2 * len(servers)), 20, 0.1)
+        await eventually(lambda: writes(way, process, 2 * len(servers)), pause=0.1)
         yield port
     finally:
         if process.returncode is None:

@@ -99,7 +99,7 @@ class House:
 
     async def finished(self, operation_id: int) -> tuple[OperationRow, list[Any]]:
         """The row and the delivered documents."""
-        assert await self.parts.service.wait(operation_id, 30), "not finished"
+        assert await self.parts.service.wait(operation_id, 120), "not finished"
         row, rows = await self.parts.service.finished_operation(CALLER, operation_id=operation_id)
         return row, [one async for one in self.parts.service.deliver(row, rows, encoding="raw")]
 

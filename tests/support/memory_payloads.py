@@ -5,7 +5,7 @@ It shows that the service needs nothing of a payload store but what `payloads/in
 
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -26,20 +26,19 @@ CAPACITY_BYTES = 1 << 30
 class Faults:
     """What the store does wrong just now.
 
-    `slow_seconds` passes before each call. `unavailable` fails every call, and `not_durable` only what makes a payload durable.
+    `before_each` is called before each call. `unavailable` fails every call, and `not_durable` only what makes a payload durable.
     `capacity_bytes` is what the store takes in all.
     """
 
-    slow_seconds: float = 0.0
+    before_each: Callable[[], None] | None = None
     unavailable: bool = False
     not_durable: bool = False
     capacity_bytes: int = CAPACITY_BYTES
     refused: int = 0  # calls that failed because of these faults
-    _ended: threading.Event = field(default_factory=threading.Event)
 
     def pass_time(self) -> None:
-        if self.slow_seconds:
-            self._ended.wait(self.slow_seconds)
+        if self.before_each is not None:
+            self.before_each()
 
     def need_store(self) -> None:
         self.pass_time()

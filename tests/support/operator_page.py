@@ -50,7 +50,7 @@ class Visitor:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         if body is not None:
             sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -111,7 +111,7 @@ class OperatorService:
         """`batchseal operator ...` beside the running service."""
         temp = self.service.folder / "temp"
         command = [sys.executable, "-m", "batchseal.cli", "operator", *arguments, "--temp-folder", str(temp)]
-        return subprocess.run(command, input=f"{password}\n", capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, input=f"{password}\n", capture_output=True, text=True, timeout=240, check=False)
 
     @property
     def trial_password(self) -> Path:

@@ -10,7 +10,6 @@ from batchseal.operation import ContentType, Mode, SignError
 from batchseal.settings.load import Settings
 from batchseal.store import NewDocument, NewOperation, OperationRow, Store
 from batchseal.store.operator import Bounds, OperatorStore, Who
-from batchseal.store.operator_connection import DEFAULT_BOUNDS
 from batchseal.store.rows import SignatureRow
 from batchseal.store.trail import AuditTrail
 
@@ -19,8 +18,12 @@ AWAY = Refusal(SignError.CERT_SERVICE_GLOBAL_ERROR, "the signing service is away
 NO_PDF = Refusal(SignError.NOT_SIGNABLE, "not a PDF")
 
 
+# A statement may take 2 s, which are over at once on a machine that is busy.
+PATIENT = Bounds(statement_seconds=120.0)
+
+
 @asynccontextmanager
-async def operators(database_url: str, bounds: Bounds = DEFAULT_BOUNDS) -> AsyncIterator[OperatorStore]:
+async def operators(database_url: str, bounds: Bounds = PATIENT) -> AsyncIterator[OperatorStore]:
     store = await OperatorStore.connect(Settings(database_url=database_url), bounds=bounds)
     try:
         yield store

@@ -135,7 +135,7 @@ async def running_parts(
         ledger.close()
 
 
-async def connected(link: Link, seconds: float = 5) -> None:
+async def connected(link: Link) -> None:
     """Waits until calls go through."""
-    await eventually(lambda: link.is_connected, seconds)
+    await eventually(lambda: link.is_connected)
     assert await link.call("ping") == "ok"

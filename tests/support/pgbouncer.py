@@ -70,7 +70,7 @@ async def pgbouncer(
         return True
 
     try:
-        await eventually(listens, 20, 0.02)
+        await eventually(listens, pause=0.02)
         yield through
     finally:
         if process.returncode is None:

@@ -79,7 +79,7 @@ async def keeper(folder: Path, *, idle_seconds: float = 30.0) -> AsyncIterator[R
     path = folder / "placeholder.sock"
     process = OnDemandProcess("placeholder", MODULE, path, (f"--idle-seconds={idle_seconds}",))
     process.listen()
-    finder = Finder(path, booked, FinderPace(answer_seconds=60))
+    finder = Finder(path, booked, FinderPace(answer_seconds=240))
     try:
         yield Running(finder, process, path)
     finally:

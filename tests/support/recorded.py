@@ -75,7 +75,7 @@ class Running:
 
     async def finished(self, operation_id: int) -> tuple[OperationRow, dict[int, bytes]]:
         """The row, and the signed documents by ordinal."""
-        assert await self.parts.service.wait(operation_id, 30)
+        assert await self.parts.service.wait(operation_id, 120)
         row, rows = await self.parts.service.finished_operation(CALLER, operation_id=operation_id)
         found = {}
         async for one in self.parts.service.deliver(row, rows, encoding="raw"):
@@ -94,7 +94,7 @@ class Running:
                 return False
             return True
 
-        await eventually(is_made, 20)
+        await eventually(is_made)
         return made[0]
 
 

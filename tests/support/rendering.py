@@ -15,7 +15,7 @@ def by_poppler(content: bytes, folder: Path, page: int = 1) -> Image.Image:
     source, target = folder / "shown.pdf", folder / "shown"
     source.write_bytes(content)
     command = [tool("pdftoppm"), "-cropbox", "-singlefile", "-f", str(page), "-l", str(page), "-png"]
-    subprocess.run([*command, "-r", str(72 * PIXELS_PER_POINT), source, target], check=True, timeout=60)
+    subprocess.run([*command, "-r", str(72 * PIXELS_PER_POINT), source, target], check=True, timeout=240)
     with Image.open(target.with_suffix(".png")) as image:
         return image.convert("RGB")
 
@@ -48,5 +48,5 @@ def text_of(content: bytes, folder: Path) -> str:
     """All text, that of annotations included. Raises MissingValidator."""
     source = folder / "text.pdf"
     source.write_bytes(content)
-    done = subprocess.run([tool("pdftotext"), "-layout", source, "-"], check=True, capture_output=True, timeout=60)
+    done = subprocess.run([tool("pdftotext"), "-layout", source, "-"], check=True, capture_output=True, timeout=240)
     return done.stdout.decode()

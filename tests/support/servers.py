@@ -56,7 +56,7 @@ class Server:
         self._process = await asyncio.create_subprocess_exec(
             *(program, "-D", self.folder, "-p", str(self.port)), stderr=DEVNULL, **identity()
         )
-        await eventually(self._is_ready, 60, 0.05)
+        await eventually(self._is_ready, pause=0.05)
 
     async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """SIGINT shuts it down in order, SIGQUIT at once."""
@@ -73,7 +73,7 @@ class Server:
     async def run(self, *statements: str, database: str = "batchseal") -> Any:
         """Runs statements as a superuser, and returns the first value of the last one."""
         url = f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
-        connection = await asyncpg.connect(url, timeout=5)
+        connection = await asyncpg.connect(url, timeout=60)
         try:
             for statement in statements[:-1]:
                 await connection.execute(statement)

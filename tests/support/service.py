@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.invoices import invoice
 from harness.service import RunningService
-from harness.waiting import until
+from harness.waiting import PATIENCE_SECONDS, until
 
 from batchseal.client.http import BatchStatus, Client
 from batchseal.settings.client_services import ClientServices
@@ -77,7 +77,7 @@ def head(service: RunningService, length: int | None, path: str = ASYNC, **heade
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def connect(service: RunningService, timeout: float = 30) -> socket.socket:
+def connect(service: RunningService, timeout: float = PATIENCE_SECONDS) -> socket.socket:
     return socket.create_connection(("127.0.0.1", service.port), timeout)
 
 
@@ -97,7 +97,7 @@ def reply(connection: socket.socket, method: str = "GET") -> tuple[int, dict[str
 def post(
     service: RunningService, body: bytes, path: str = ASYNC, media_type: str = "application/json"
 ) -> tuple[int, dict[str, str], bytes]:
-    with connect(service, 120) as connection:
+    with connect(service) as connection:
         # A refusal may come, and the connection end, before all is sent.
         described = {"Connection": "close", "Content-Type": media_type}
         with suppress(BrokenPipeError, ConnectionResetError):
@@ -105,7 +105,7 @@ def post(
         return reply(connection)
 
 
-def get(service: RunningService, path: str, timeout: float = 30) -> tuple[int, dict[str, str], bytes]:
+def get(service: RunningService, path: str, timeout: float = PATIENCE_SECONDS) -> tuple[int, dict[str, str], bytes]:
     with connect(service, timeout) as connection:
         lines = (
             f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization(service)}\r\nConnection: close\r\n\r\n"
@@ -114,7 +114,7 @@ def get(service: RunningService, path: str, timeout: float = 30) -> tuple[int, d
         return reply(connection)
 
 
-def finished(service: RunningService, reference: str, seconds: float = 20) -> BatchStatus:
+def finished(service: RunningService, reference: str, seconds: float = PATIENCE_SECONDS) -> BatchStatus:
     """The status of an operation once it is finished."""
     client = client_of(service)
     try:

@@ -64,7 +64,7 @@ class Running:
             CALLER, mode, form="json", media_type="application/json", body_bytes=len(data), chunks=chunks()
         )
 
-    async def finished(self, operation_id: int, seconds: float = 30) -> Any:
+    async def finished(self, operation_id: int, seconds: float = 120) -> Any:
         assert await self.service.wait(operation_id, seconds)
         row, documents = await self.service.finished_operation(CALLER, operation_id=operation_id)
         return row, [d async for d in self.service.deliver(row, documents, encoding="raw")]

@@ -236,14 +236,22 @@ async def test_a_caller_that_drips_is_cut() -> None:
     assert not await replied(0.06, min_reply_rate=1_000_000)
 
 
+async def replied_in_a_try(seconds_per_piece: float, **more: int) -> bool:
+    """Whether a reply comes to its end in one of ten tries: a busy machine makes a caller too slow."""
+    for _ in range(10):
+        if await replied(seconds_per_piece, **more):
+            return True
+    return False
+
+
 async def test_a_caller_that_has_taken_the_last_piece_has_the_whole_reply() -> None:
     """Whatever its rate was: it is not told that the reply was cut."""
-    assert await replied(0.3, min_reply_rate=1_000_000, pieces=2)
+    assert await replied_in_a_try(0.3, min_reply_rate=1_000_000, pieces=2)
 
 
 async def test_a_caller_that_is_fast_enough_is_not_cut() -> None:
-    assert await replied(0.06, min_reply_rate=100)
-    assert await replied(0.06, min_reply_rate=0)
+    assert await replied_in_a_try(0.06, min_reply_rate=100)
+    assert await replied_in_a_try(0.06, min_reply_rate=0)
 
 
 async def test_a_caller_that_never_keeps_the_reply_waiting_has_no_rate() -> None:

@@ -54,7 +54,7 @@ def ask(objects: Objects, port: int) -> subprocess.CompletedProcess[str]:
     (asks,) = hook["spec"]["containers"]
     address = re.sub(r"//[^/]+", f"//127.0.0.1:{port}", asks["args"][1])
     command = [sys.executable, "-c", asks["args"][0], address, *asks["args"][2:]]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_test_of_a_release_asks_whether_the_service_is_ready() -> None:

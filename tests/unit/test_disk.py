@@ -78,7 +78,7 @@ def test_of_several_processes_that_create_a_file_all_find_the_same(tmp_path: Pat
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-    found = {process.communicate(timeout=30)[0] for process in processes}
+    found = {process.communicate(timeout=240)[0] for process in processes}
     assert found == {path.read_bytes()} and len(path.read_bytes()) == 64
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o600

@@ -62,7 +62,7 @@ async def go_on(folders: Folders, service: SigningDouble, is_ours: Callable[[], 
     try:
         with opened(folders.input) as root:
             left = batches(root)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             for batch in left:
                 await BatchRun(context, batch).run()
             if below(folders.input):

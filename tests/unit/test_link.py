@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.stream_server import stream_server
 from harness.waiting import eventually
 
 from batchseal.errors import DatabaseUnavailable, InternalError, NoRoom
@@ -76,16 +77,15 @@ async def test_what_is_asked_fails_when_the_signer_goes_away(tmp_path: Path) -> 
         await reader.read(1)
         writer.close()
 
-    server = await asyncio.start_unix_server(go_away, str(tmp_path / "link"))
-    link = Link(tmp_path / "link")
-    link.start()
-    await eventually(lambda: link.is_connected)
-    answer = link.ask("work")
-    assert answer is not None
-    with pytest.raises(NoRoom):
-        await answer
-    await link.stop()
-    server.close()
+    async with stream_server(go_away, path=str(tmp_path / "link")):
+        link = Link(tmp_path / "link")
+        link.start()
+        await eventually(lambda: link.is_connected)
+        answer = link.ask("work")
+        assert answer is not None
+        with pytest.raises(NoRoom):
+            await answer
+        await link.stop()
 
 
 async def test_an_answer_that_is_too_long_breaks_no_other_call(tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ async def test_neither_end_talks_to_another_user(tmp_path: Path) -> None:
         sys.executable, "-c", IMPOSTER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
     )
     assert imposter.stdout is not None
-    assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"listening\n"
+    assert await asyncio.wait_for(imposter.stdout.readline(), 120) == b"listening\n"
     link = Link(folder / "link")
     link.start()
     try:
-        assert await asyncio.wait_for(imposter.stdout.readline(), 20) == b"left\n"  # it was asked for nothing
+        assert await asyncio.wait_for(imposter.stdout.readline(), 120) == b"left\n"  # it was asked for nothing
         assert not link.is_connected
         with pytest.raises(NoRoom):
             link.tell("wake", "secret")
@@ -143,7 +143,7 @@ async def test_another_user_is_not_answered(tmp_path: Path) -> None:
         stranger = await asyncio.create_subprocess_exec(
             sys.executable, "-c", STRANGER, str(folder / "link"), stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await asyncio.wait_for(stranger.communicate(), 20)
+        said, _ = await asyncio.wait_for(stranger.communicate(), 120)
         assert said == b"0\n"
         assert await link.call("secret") == "secret"
 

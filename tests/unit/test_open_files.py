@@ -13,7 +13,7 @@ ENOUGH = MAX_CONNECTIONS + OTHER_FILES
 def under(soft: int, hard: int, code: str) -> str:
     """What `code` prints in a process with these limits."""
     limits = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
-    done = subprocess.run([sys.executable, "-c", f"{limits}\n{code}"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", f"{limits}\n{code}"], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -66,4 +66,4 @@ def test_the_service_says_so_when_it_starts(tmp_path) -> None:
         assert any("at most 1024 open files are allowed" in line for line in service.stderr)
     finally:
         service.terminate()
-        service.communicate(timeout=60)
+        service.communicate(timeout=240)

@@ -396,7 +396,7 @@ def test_settings_that_do_not_go_together_are_refused(flags: dict[str, str]) -> 
 
 
 def test_a_flood_of_fields_is_refused() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(InvalidRequest):
         read_fields(b"a=1&" * 100_000)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5

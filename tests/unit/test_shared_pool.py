@@ -10,7 +10,7 @@ from harness.waiting import until
 
 from batchseal.system.shared_pool import SharedPool
 
-SECONDS = 20
+SECONDS = 120
 
 
 class Work:

@@ -48,7 +48,7 @@ class Server:
 
     def wait(self, count):
         with self.came:
-            assert self.came.wait_for(lambda: len(self.messages) >= count, 20)
+            assert self.came.wait_for(lambda: len(self.messages) >= count, 120)
             return list(self.messages)
 
     def close(self):

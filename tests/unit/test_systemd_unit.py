@@ -18,7 +18,7 @@ judged = pytest.mark.skipif(ANALYZE is None, reason=tools.missing(["systemd-anal
 
 def analyze(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [str(ANALYZE), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 @judged

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 from harness.waiting import eventually
+from harness.web_end import stop_accepting
 
 from batchseal.system.addresses import TrustedProxies
 from batchseal.worker.unfinished import CALM_LOOKS, MOST_PIECES, HeaderLimits, UnfinishedRequests
@@ -139,10 +140,13 @@ async def house() -> AsyncIterator[House]:
     server = await one.listen()
     house = House(one)
     yield house
+    await stop_accepting(server)
+    server.close()
     for caller in house.callers:
         caller.socket.close()
-    server.close()
-    await server.wait_closed()
+    for transport in one.transports:
+        transport.abort()
+    await eventually(lambda: one.lost == one.made)
 
 
 def cut(callers: list[Caller]) -> int:

@@ -54,7 +54,7 @@ async def test_a_long_wait_is_said_while_it_lasts_and_when_it_is_over() -> None:
         if len(said) == 2:
             twice.set()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         async with said_when_long("the disk", report, after_seconds=0.01):
             await twice.wait()
     assert said[:2] == ["the start has waited 0.01 s for the disk", "the start has waited 0.02 s for the disk"]

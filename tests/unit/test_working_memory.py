@@ -45,11 +45,11 @@ async def test_it_is_booked_during_the_block_and_given_back(ledger: Ledger) -> N
     def work() -> int:
         with memory(30 << 20) as granted:
             inside.set()
-            assert leave.wait(10)
+            assert leave.wait(120)
             return granted
 
     working = asyncio.create_task(asyncio.to_thread(work))
-    assert await asyncio.to_thread(inside.wait, 10)
+    assert await asyncio.to_thread(inside.wait, 120)
     assert booked(ledger) == 30 << 20
     leave.set()
     assert await working == 30 << 20
@@ -90,7 +90,7 @@ async def test_without_a_budget_everything_is_booked_and_nothing_refused(ledger:
 
     def work() -> int:
         with memory(500 << 20) as granted:
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(10)
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(120)
             return granted
 
     loop = asyncio.get_running_loop()

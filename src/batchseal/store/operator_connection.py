@@ -33,12 +33,13 @@ DAY, HOUR = 86_400.0, 3_600.0
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What one statement for a list looks at, at most."""
+    """What one statement for a list looks at, at most, and how long it may take."""
 
     operations: int = 10_000
     documents: int = 30_000
     """In a search for a part of a name."""
     failures: int = 20_000
+    statement_seconds: float = STATEMENT_SECONDS
 
 
 DEFAULT_BOUNDS = Bounds()
@@ -80,7 +81,7 @@ class OperatorConnection:
             )
         asked = {
             "role": found["role"],
-            "statement_timeout": str(int(STATEMENT_SECONDS * 1000)),
+            "statement_timeout": str(int(bounds.statement_seconds * 1000)),
             "batchseal.scope": "operator",
             **ALONG_INDEXES,
         }
@@ -104,7 +105,8 @@ class OperatorConnection:
                 yield connection
         except asyncpg.QueryCanceledError:
             raise DatabaseUnavailable(
-                f"the database did not answer within {STATEMENT_SECONDS:.0f} s; ask for less, such as a shorter time"
+                f"the database did not answer within {self._bounds.statement_seconds:.0f} s;"
+                " ask for less, such as a shorter time"
             ) from None
 
 

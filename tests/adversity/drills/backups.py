@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 from harness.service import RunningService
 from harness.waiting import until
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import ASYNC, BASE, FAST, authorization, batch, client_of, documents, finished, post
 
 # So many documents are under way when the backup begins, in operations of this size; the sandbox is slow enough for that.
@@ -34,7 +34,7 @@ def backup(folder: Path) -> Iterator[Trial]:
         with RunningService(*SLOW, folder=place) as service:
             acknowledged = acknowledge(service, number, contents)
             wanted = 1 + number % 5 * (len(acknowledged) // 6)
-            until(lambda: len(ended(service, acknowledged)) >= wanted, 120)
+            until(lambda: len(ended(service, acknowledged)) >= wanted, within(120))
             before = ended(service, acknowledged)
             results = {reference: result(service, before[reference]) for reference in before}
             more = threading.Thread(target=acknowledge, args=(service, number + 1000, contents[:5]))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.service import RunningService, measure
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.pdf_bombs import BOMBS, LARGEST_BYTES, MEMORY_BASE, MEMORY_FACTOR, check, cost
 from tests.support.service import ASYNC, FAST, SYNC, batch, connect, documents, head, reply
 
@@ -46,8 +46,8 @@ def through_service(service: RunningService, number: int) -> Figures:
     before = measure(service.process.pid)["service"]
     memory = service.watch_memory()
     with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(send, service, ASYNC, body, 60)
-        status = send(service, SYNC, batch(f"neighbour {number}", documents(1)), NEIGHBOUR_SECONDS)
+        sending = pool.submit(send, service, ASYNC, body, within(60))
+        status = send(service, SYNC, batch(f"neighbour {number}", documents(1)), within(NEIGHBOUR_SECONDS))
         sending.result()
     memory.stop()
     assert status == 200, f"the neighbour of {name} was refused"
@@ -66,7 +66,7 @@ def planner_bombs(folder: Path) -> Iterator[Trial]:
             if number % SERVICE_EVERY == SERVICE_EVERY - 1:
                 if not services:
                     services.append(stack.enter_context(RunningService(*FAST, folder=folder / "service")))
-                    send(services[0], SYNC, batch("first", documents(1)), NEIGHBOUR_SECONDS)
+                    send(services[0], SYNC, batch("first", documents(1)), within(NEIGHBOUR_SECONDS))
                 return through_service(services[0], number)
             original = bomb(number)
             found = cost(original, folder)

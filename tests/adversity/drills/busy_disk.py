@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.service import RunningService
 from tests.adversity.drills import registry
 from tests.adversity.drills.judge import judge_result
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, documents, finished, post, until
 
 READY_SECONDS = 10
@@ -71,7 +71,7 @@ def start_seconds(service: RunningService, contents: list[bytes], reference: str
     with service:
         took = time.monotonic() - began
         said = service.log.read_text("utf-8", "replace")[-2000:]
-        assert took < READY_SECONDS, f"{reference}: ready after {took:.1f} s; it said:\n{said}"
+        assert took < within(READY_SECONDS), f"{reference}: ready after {took:.1f} s; it said:\n{said}"
         assert post(service, batch(reference, contents))[0] == 200
         if everything:
             service.kill()

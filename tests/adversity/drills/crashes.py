@@ -14,7 +14,7 @@ from signal import SIGKILL
 from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result, judge_stored, living
 from tests.adversity.drills.purging import copied, crashing, prepare, purge_trial
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.evidence_records import verify
 from tests.support.service import (
     ASYNC,
@@ -87,8 +87,8 @@ def judge_restart(place: Path, reference: str, contents: list[bytes], flags: tup
     began = time.monotonic()
     with RunningService(*flags, folder=place) as service:
         ready = time.monotonic() - began
-        assert ready < READY_SECONDS, f"ready after {ready:.1f} s"
-        status = finished(service, reference, FINISHED_SECONDS)
+        assert ready < within(READY_SECONDS), f"ready after {ready:.1f} s"
+        status = finished(service, reference, within(FINISHED_SECONDS))
         done = time.monotonic() - began
         judge_result(service, status.operation_id, contents, verified=40)
         judge_stored(service, 1, len(contents))
@@ -98,7 +98,7 @@ def judge_restart(place: Path, reference: str, contents: list[bytes], flags: tup
 
 def judge_ended(place: Path) -> None:
     """The kernel ends the children with their parent, and the database's processes end when they notice."""
-    until(lambda: not living(place), ENDED_SECONDS)
+    until(lambda: not living(place), within(ENDED_SECONDS))
 
 
 def made(place: Path) -> Path:
@@ -177,7 +177,7 @@ def signing_trial(place: Path, site: str, everything: bool, job: Job) -> Figures
     began = time.monotonic()
     with job.start(*flags, folder=place) as service:
         ready = time.monotonic() - began
-        assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+        assert ready < within(READY_SECONDS), f"{site}: ready after {ready:.1f} s"
         judge_operation(service, job, answer)
         return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
@@ -187,14 +187,17 @@ def leave_unclaimed(place: Path, job: Job) -> None:
     with crashing("registered", everything=True), job.start(*FAST, folder=place) as service:
         with suppress(ConnectionError):
             submitted(service, job, late=False)
-        until(lambda: service.process.poll() is not None, 15)
+        until(lambda: service.process.poll() is not None, within(15))
     judge_ended(place)
 
 
 def crashed(service: RunningService, everything: bool, answer: Answer | None) -> None:
     """Waits until the service has crashed, or one of its processes. Raises AssertionError if it has not, with what was said."""
     try:
-        until(lambda: service.process.poll() is not None if everything else b"ended unexpectedly" in log(service), 15)
+        until(
+            lambda: service.process.poll() is not None if everything else b"ended unexpectedly" in log(service),
+            within(15),
+        )
     except AssertionError:
         raise AssertionError(
             f"nothing crashed; the caller got {answer}; the log ends:\n{log(service)[-2000:]!r}"
@@ -210,7 +213,7 @@ def judge_operation(service: RunningService, job: Job, answer: Answer | None) ->
         assert known(service), "an acknowledged operation is lost"
     else:
         again(service, job)
-    job.judge(service, finished(service, "site", FINISHED_SECONDS).operation_id)
+    job.judge(service, finished(service, "site", within(FINISHED_SECONDS)).operation_id)
 
 
 def submitted(service: RunningService, job: Job, late: bool) -> Answer:
@@ -229,13 +232,13 @@ def again(service: RunningService, job: Job) -> None:
         except ConnectionError:
             return False
 
-    until(answered, 10, 0.2)
+    until(answered, within(10), 0.2)
 
 
 def judge_records(service: RunningService, operation_id: int) -> None:
     """The record of each document comes, and is about the document as it is delivered."""
     path = f"{BASE}/operation/sign/detail/{operation_id}/documents"
-    until(lambda: get(service, f"{path}/0/evidenceRecord")[0] != 409, FINISHED_SECONDS, 0.1)
+    until(lambda: get(service, f"{path}/0/evidenceRecord")[0] != 409, within(FINISHED_SECONDS), 0.1)
     status, _, body = get(service, path)
     assert status == 200
     with zipfile.ZipFile(io.BytesIO(body)) as archive:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.processes import family
 from harness.service import RunningService
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, documents, finished, get, post, until
 
 CONNECTIONS = 1000
@@ -69,13 +69,13 @@ def header_flood(folder: Path) -> Iterator[Trial]:
                 times = [probe(service) for _ in range(PROBES)]
                 register.join()
                 # What is sent at once is more for a moment than what may stay.
-                seconds = until(lambda: resident_bytes(worker) - settled <= MOST_BYTES, SETTLED_SECONDS)
+                seconds = until(lambda: resident_bytes(worker) - settled <= MOST_BYTES, within(SETTLED_SECONDS))
                 assert finished(service, f"beside {number}").status == "EXECUTED"
-            assert max(times) < PROBE_SECONDS, f"{flood.name}: a health probe took {max(times):.2f} s"
+            assert max(times) < within(PROBE_SECONDS), f"{flood.name}: a health probe took {max(times):.2f} s"
             peak = sampler.most_bytes - settled
             if flood.rate:
                 assert peak <= MOST_BYTES, f"{flood.name}: {peak / 1e6:.0f} MB at the peak"
-            until(lambda: resident_bytes(worker) - settled < MOST_BYTES / 4, AFTER_SECONDS)
+            until(lambda: resident_bytes(worker) - settled < MOST_BYTES / 4, within(AFTER_SECONDS))
             kind = "at_network_rate" if flood.rate else "at_once"
             return {
                 "seconds_until_bounded_max": seconds,
@@ -91,7 +91,7 @@ def send(service: RunningService, flood: Flood, stack: ExitStack) -> None:
     began, sent_bytes = time.monotonic(), 0
     for number in range(CONNECTIONS):
         source = (f"127.0.1.{1 + number % flood.addresses}", 0)
-        one = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), 10, source))
+        one = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), within(10), source))
         with suppress(OSError):
             if flood.first:
                 one.sendall(flood.first)
@@ -104,7 +104,7 @@ def send(service: RunningService, flood: Flood, stack: ExitStack) -> None:
 def probe(service: RunningService) -> float:
     """How many seconds a health probe takes. It comes from another address than any flood."""
     began = time.monotonic()
-    assert get(service, "/health/live", 10)[0] == 200
+    assert get(service, "/health/live", within(10))[0] == 200
     return time.monotonic() - began
 
 
@@ -116,7 +116,7 @@ def at_rest(pid: int) -> int:
         last.append(resident_bytes(pid))
         return abs(last[-1] - last[-2]) < 500_000
 
-    until(is_steady, 15, 0.5)
+    until(is_steady, within(15), 0.5)
     return last[-1]
 
 

@@ -18,7 +18,7 @@ from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
 from tests.adversity.drills.hot_folders import FLAGS, SITES, Arriving, content, judge_files
 from tests.adversity.drills.purging import copied, crashing
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.object_stores import new_prefix, proxied
 
 FEW, MANY = 40, 1_000
@@ -59,19 +59,19 @@ def hot_bucket(folder: Path) -> Iterator[Trial]:
         arriving.start()
         try:
             with RunningService(*flags, folder=place) as service:
-                until(lambda: bool(keys(prefixes.output)), 60, 0.1)
+                until(lambda: bool(keys(prefixes.output)), within(60), 0.1)
                 proxy.away()
                 time.sleep(away)
                 proxy.back()
                 came_back, published = time.monotonic(), len(keys(prefixes.output))
-                until(lambda: len(keys(prefixes.output)) > published, 120, 0.1)
+                until(lambda: len(keys(prefixes.output)) > published, within(120), 0.1)
                 went_on = time.monotonic() - came_back
                 time.sleep(chance.uniform(0.0, 1.5))
                 service.kill()
             judge_ended(place)
             with RunningService(*flags, folder=place) as service:
                 arriving.join()
-                until(lambda: ended(prefixes, count), 120 + count / 5, 0.5)
+                until(lambda: ended(prefixes, count), within(120 + count / 5), 0.5)
                 seconds = time.monotonic() - began
                 judge_files(mirrored(prefixes, place / "files"), arriving.expected, service.root)
         finally:
@@ -101,13 +101,13 @@ def hot_bucket_sites(folder: Path) -> Iterator[Trial]:
                 prefixes.input.put(name, data)
             crashed(service, everything, None)
             if not everything:
-                until(lambda: ended(prefixes, len(expected)), 60, 0.2)
+                until(lambda: ended(prefixes, len(expected)), within(60), 0.2)
                 judge_files(mirrored(prefixes, place / "files"), expected, service.root)
         if everything:
             assert service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
             judge_ended(place)
             with RunningService(*flags, folder=place) as service:
-                until(lambda: ended(prefixes, len(expected)), 60, 0.2)
+                until(lambda: ended(prefixes, len(expected)), within(60), 0.2)
                 judge_files(mirrored(prefixes, place / "files"), expected, service.root)
         judge_ended(folder)
         shutil.rmtree(place, ignore_errors=True)

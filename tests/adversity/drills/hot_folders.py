@@ -23,7 +23,7 @@ from harness.xml_invoices import xml_invoice
 from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
 from tests.adversity.drills.purging import copied, crashing
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.adversity.drills.volumes import make_image, mounted
 from tests.support.service import FAST
 
@@ -125,15 +125,15 @@ def hot_folder(folder: Path) -> Iterator[Trial]:
         try:
             for _ in range(KILLS):
                 with RunningService(*FLAGS, folder=place) as service:
-                    until(lambda: any(files_below(folders.output)), 60)
+                    until(lambda: any(files_below(folders.output)), within(60))
                     time.sleep(chance.uniform(0.2, 1.5))
                     service.kill()
                 judge_ended(place)
             with RunningService(*FLAGS, folder=place) as service:
                 arriving.join()
-                until(lambda: ended(folders, count), 60 + count / 50, 0.2)
+                until(lambda: ended(folders, count), within(60 + count / 50), 0.2)
                 seconds = time.monotonic() - began
-                until(lambda: left_over(folders) == [], 20)
+                until(lambda: left_over(folders) == [], within(20))
                 judge_files(folders, arriving.expected, service.root)
         finally:
             arriving.stop()
@@ -162,15 +162,15 @@ def hot_folder_sites(folder: Path) -> Iterator[Trial]:
                 put(folders, name, data)
             crashed(service, everything, None)
             if not everything:
-                until(lambda: ended(folders, len(expected)), 30)
-                until(lambda: left_over(folders) == [], 10)
+                until(lambda: ended(folders, len(expected)), within(30))
+                until(lambda: left_over(folders) == [], within(10))
                 judge_files(folders, expected, service.root)
         if everything:
             assert service.process.returncode == -SIGKILL, f"{site}: {service.log.read_bytes()[-1000:]!r}"
             judge_ended(place)
             with RunningService(*FLAGS, folder=place) as service:
-                until(lambda: ended(folders, len(expected)), 30)
-                until(lambda: left_over(folders) == [], 10)
+                until(lambda: ended(folders, len(expected)), within(30))
+                until(lambda: left_over(folders) == [], within(10))
                 judge_files(folders, expected, service.root)
         judge_ended(folder)
         shutil.rmtree(place, ignore_errors=True)
@@ -198,7 +198,7 @@ def waiting(service: RunningService) -> Iterator[None]:
 
     before = said()
     yield
-    until(lambda: said() > before, 30)
+    until(lambda: said() > before, within(30))
 
 
 @drill("hot-folder-mounts", quick=1, short=4, long=20, needs=SMALL_VOLUME)
@@ -227,13 +227,13 @@ def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
             judge_ended(place)
             ballast.unlink()
             with RunningService(*FLAGS, folder=place) as service:
-                until(lambda: ended(folders, 40) and left_over(folders) == [], 60)
+                until(lambda: ended(folders, 40) and left_over(folders) == [], within(60))
                 subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
                 with waiting(service):
                     for _ in range(40):
                         put(folders, name := next(names), expected[name])
                 subprocess.run(["mount", "-o", "remount,rw", str(output)], check=True)
-                until(lambda: ended(folders, 80) and left_over(folders) == [], 90)
+                until(lambda: ended(folders, 80) and left_over(folders) == [], within(90))
                 # The volume goes away, and what is left is an empty folder of another disk.
                 subprocess.run(["umount", "-l", str(output)], check=True)
                 with waiting(service):
@@ -241,8 +241,8 @@ def hot_folder_mounts(folder: Path) -> Iterator[Trial]:
                         put(folders, name, expected[name])
                 assert below(output) == {}, "results went to the disk below the mount"
                 subprocess.run(["mount", "-o", "loop", str(place / "out.img"), str(output)], check=True)
-                until(lambda: ended(folders, len(expected)), 90)
-                until(lambda: left_over(folders) == [], 20)
+                until(lambda: ended(folders, len(expected)), within(90))
+                until(lambda: left_over(folders) == [], within(20))
                 judge_files(folders, expected, service.root)
         shutil.rmtree(place, ignore_errors=True)
         return {}

@@ -25,7 +25,7 @@ from tests.adversity.drills.crashes import (
 )
 from tests.adversity.drills.judge import judge_stored, result_of
 from tests.adversity.drills.purging import copied
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.long_term_job import Outside, body, contents, outside, parts
 from tests.support.service import FAST, client_of, finished, post
 
@@ -75,8 +75,8 @@ def kill_random_lt(folder: Path) -> Iterator[Trial]:
             began = time.monotonic()
             with place.start(folder=own) as service:
                 ready = time.monotonic() - began
-                assert ready < READY_SECONDS, f"ready after {ready:.1f} s"
-                status = finished(service, "kill", FINISHED_SECONDS)
+                assert ready < within(READY_SECONDS), f"ready after {ready:.1f} s"
+                status = finished(service, "kill", within(FINISHED_SECONDS))
                 done = time.monotonic() - began
                 judge(service, status.operation_id, documents, place, verified=20)
             judge_ended(own)

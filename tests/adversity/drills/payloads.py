@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.service import RunningService
 from harness.stored import StoredPayload, stored_payloads
 from tests.adversity.drills.judge import judge_result, own_bytes, result_of
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, connect, documents, finished, head, post, spill_files, until
 
 WARM_UP = 20
@@ -29,7 +29,7 @@ def bit_flips(folder: Path) -> Iterator[Trial]:
         for name in ("file", "segment"):
             assert post(service, batch(name, contents))[0] == 200
             operation = finished(service, name).operation_id
-            until(lambda: any((folder / "temp" / "spill").glob("*.segment")), 10)
+            until(lambda: any((folder / "temp" / "spill").glob("*.segment")), within(10))
             known = {payload.id for _, _, payload in targets}
             (payload,) = [one for one in stored_payloads(folder / "temp") if one.id not in known]
             assert payload.path.suffix == (".spill" if name == "file" else ".segment")
@@ -90,12 +90,12 @@ def upload_abort(folder: Path) -> Iterator[Trial]:
         # Growth is what comes on top of what a worker holds for one upload: its windows and its compressor, filled once.
         for _ in range(WARM_UP):
             abort(service, body, len(body) - 1, reset=True)
-            until(lambda: not spill_files(folder), 5)
+            until(lambda: not spill_files(folder), within(5))
         before = own_bytes(service)
 
         def trial(number: int) -> Figures:
             abort(service, body, chance.randrange(1, len(body)), reset=number % 2 == 0)
-            gone = until(lambda: not spill_files(folder), 5)
+            gone = until(lambda: not spill_files(folder), within(5))
             figures = {"seconds_until_gone_max": gone}
             if number % 20 == 19:
                 growth = (own_bytes(service) - before) / 1e6

@@ -16,7 +16,7 @@ from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result, living, result_of
 from tests.adversity.drills.load import Load, signed_contents
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, client_of, documents, finished, payload_files, post, until
 
 DISK_BYTES, PAGE_BYTES = 600 << 20, 4096
@@ -107,8 +107,8 @@ def power_cuts(folder: Path, one: Cut[LoadT]) -> Iterator[Trial]:
                 load = one.load(service)
                 # The copy is of one moment only if nobody writes meanwhile.
                 if site:
-                    until(lambda: service.process.poll() is not None, 20)
-                    until(lambda: not living(place), 5)
+                    until(lambda: service.process.poll() is not None, within(20))
+                    until(lambda: not living(place), within(5))
                 else:
                     time.sleep(chance.uniform(0.3, 2.5))
                     for pid in [service.process.pid, *(pid for pid, _ in descendants(service.process.pid))]:

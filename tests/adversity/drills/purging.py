@@ -15,7 +15,7 @@ from harness.service import RunningService
 from harness.stored import stored_payloads
 from tests.adversity.drills.clock import DAY, OtherClock
 from tests.adversity.drills.judge import judge_result, owner
-from tests.adversity.drills.registry import Figures
+from tests.adversity.drills.registry import Figures, within
 from tests.support.service import BASE, FAST, batch, documents, finished, get, post, until
 
 READY_SECONDS, FINISHED_SECONDS = 5, 20
@@ -59,7 +59,7 @@ def purge_trial(made: Path, place: Path, site: str, everything: bool) -> Figures
     began = time.monotonic()
     with RunningService(*FAST, *KEEPING, folder=place) as service:
         ready = time.monotonic() - began
-        assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+        assert ready < within(READY_SECONDS), f"{site}: ready after {ready:.1f} s"
         judge_purged(service)
         return {"ready_seconds_max": ready, "finished_seconds_max": time.monotonic() - began}
 
@@ -89,7 +89,7 @@ def judge_purged(service: RunningService) -> None:
         return [*payloads, *(asyncio.run(fetch(service, query)) or "").split()]
 
     try:
-        until(lambda: not left(), FINISHED_SECONDS, 0.2)
+        until(lambda: not left(), within(FINISHED_SECONDS), 0.2)
     except AssertionError:
         raise AssertionError(f"still there: {left()}; {log_of(service.folder)[-2000:].decode()}") from None
     live = finished(service, "live")

@@ -29,13 +29,18 @@ FINISHED_SECONDS = 120
 
 def know_each_other(rig: Several, count: int) -> None:
     """Waits until each instance has heard of the others."""
-    until(lambda: all(f'"instances": {count - 1}' in one.log.read_text("utf-8") for one in rig.services), 15)
+    until(lambda: all(f'"instances": {count - 1}' in one.log.read_text("utf-8") for one in rig.services))
 
 
 def calls_of_singles(rig: Several, services: list[RunningService], name: str) -> int:
-    """Synchronous requests of one document each, all at once, spread over the instances. Returns the sign calls."""
+    """Synchronous requests of one document each, all at once, spread over the instances. Returns the sign calls.
+
+    However busy the machine is, they are all there before the first call ends: until then the signing service stands still.
+    """
     contents = [invoice(number, size_bytes=10_000) for number in range(SINGLES)]
     together, before = threading.Barrier(SINGLES), rig.sandbox.sign_calls()
+    registered = "SELECT count(*) FROM operations"
+    registered_before = rig.count(registered)
 
     def one(number: int) -> int:
         body = batch(f"{name} {number}", [contents[number]])
@@ -43,7 +48,10 @@ def calls_of_singles(rig: Several, services: list[RunningService], name: str) ->
         return post(services[number % len(services)], body, SYNC)[0]
 
     with ThreadPoolExecutor(SINGLES) as pool:
-        statuses = list(pool.map(one, range(SINGLES)))
+        with rig.sandbox.stopped():
+            sending = [pool.submit(one, number) for number in range(SINGLES)]
+            until(lambda: rig.count(registered) - registered_before == SINGLES)
+        statuses = [each.result() for each in sending]
     assert set(statuses) == {200}, statuses
     return rig.sandbox.sign_calls() - before
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.load import Load, full_load
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, documents, finished
 
 SHARE, OUT_SECONDS = 0.8, 30
@@ -31,16 +31,16 @@ def sigterm(folder: Path) -> Iterator[Trial]:
             time.sleep(2 + number % 4 * 0.7)
             began = time.monotonic()
             service.process.terminate()
-            service.process.wait(60)
+            service.process.wait(within(60))
             out = time.monotonic() - began
             load.end()
             load.join()
-        assert out < OUT_SECONDS, f"out after {out:.1f} s"
+        assert out < within(OUT_SECONDS), f"out after {out:.1f} s"
         assert service.process.returncode == 0
         assert load.acknowledged
         with RunningService(*FLAGS, folder=place) as service:
             for reference in load.acknowledged:
-                status = finished(service, reference, 60)
+                status = finished(service, reference, within(60))
                 assert status.status == "EXECUTED", status
                 judge_result(service, status.operation_id, contents, verified=int(reference == load.acknowledged[-1]))
         shutil.rmtree(place, ignore_errors=True)

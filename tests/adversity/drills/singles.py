@@ -31,7 +31,7 @@ from tests.adversity.drills.judge import judge_result, judge_signatures, judge_s
 from tests.adversity.drills.load import Singles, signed_contents
 from tests.adversity.drills.power import Cut, power_cuts
 from tests.adversity.drills.purging import copied, crashing
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import SYNC, batch, documents, finished, post, until
 
 # A request of one document passes these places so often before the next one comes.
@@ -95,7 +95,7 @@ def kill_random_singles(folder: Path) -> Iterator[Trial]:
             began = time.monotonic()
             with place.start(folder=own) as service:
                 ready = time.monotonic() - began
-                assert ready < READY_SECONDS, f"ready after {ready:.1f} s"
+                assert ready < within(READY_SECONDS), f"ready after {ready:.1f} s"
                 figures = judge_singles(place.sandbox, before, service, load)
                 judge_stored(service, len(load.sent), 1)
             judge_ended(own)
@@ -117,7 +117,7 @@ def kill_sites_singles(folder: Path) -> Iterator[Trial]:
     def judge(service: RunningService) -> None:
         for reference in ("before", "site"):
             again(service, reference, contents)
-            judge_result(service, finished(service, reference, FINISHED_SECONDS).operation_id, contents)
+            judge_result(service, finished(service, reference, within(FINISHED_SECONDS)).operation_id, contents)
         judge_stored(service, 2, 1)
         judge_references(service, {"before", "site"})
 
@@ -131,7 +131,10 @@ def kill_sites_singles(folder: Path) -> Iterator[Trial]:
             service = outer.start("--workers=1", folder=place)
             with crashing(f"{site}:{passed + 1}", everything), suppress(SystemExit), service:
                 assert post(service, batch("before", contents), SYNC)[0] == 200
-                until(lambda: any(path.stat().st_size for path in (place / "temp" / "spill").glob("*.segment")), 10)
+                until(
+                    lambda: any(path.stat().st_size for path in (place / "temp" / "spill").glob("*.segment")),
+                    within(10),
+                )
                 answer: Answer | None = None
                 with suppress(ConnectionError):
                     answer = post(service, batch("site", contents), SYNC)
@@ -144,7 +147,7 @@ def kill_sites_singles(folder: Path) -> Iterator[Trial]:
                 began = time.monotonic()
                 with outer.start(folder=place) as service:
                     ready = time.monotonic() - began
-                    assert ready < READY_SECONDS, f"{site}: ready after {ready:.1f} s"
+                    assert ready < within(READY_SECONDS), f"{site}: ready after {ready:.1f} s"
                     judge(service)
             judge_ended(place)
             shutil.rmtree(place, ignore_errors=True)
@@ -187,7 +190,7 @@ def cut_singles(folder: Path, written_back: float = 0.5) -> Iterator[Trial]:
 def load_on(service: RunningService) -> Singles:
     """Callers whose payloads lie in segments by now, if the service is still there."""
     load = Singles(service)
-    until(lambda: in_segments(service) or service.process.poll() is not None, FINISHED_SECONDS)
+    until(lambda: in_segments(service) or service.process.poll() is not None, within(FINISHED_SECONDS))
     return load
 
 
@@ -202,7 +205,7 @@ def judge_singles(sandbox: Sandbox, before: int, service: RunningService, load: 
     """
     assert in_segments(service), "no payload is in a segment"
     for reference, signed in load.results.items():
-        status = finished(service, reference, FINISHED_SECONDS)
+        status = finished(service, reference, within(FINISHED_SECONDS))
         assert signed_contents(result_of(service, status.operation_id)) == signed, f"{reference}: another result"
         assert base64.b64decode(signed[0]).startswith(load.sent[reference]), (
             f"{reference}: its original is not a prefix"
@@ -210,7 +213,7 @@ def judge_singles(sandbox: Sandbox, before: int, service: RunningService, load: 
     unanswered = load.unanswered
     for reference, content in unanswered.items():
         again(service, reference, [content])
-        status = finished(service, reference, FINISHED_SECONDS)
+        status = finished(service, reference, within(FINISHED_SECONDS))
         judge_result(service, status.operation_id, [content])
     judge_references(service, set(load.sent))
     judge_signatures(service, len(load.sent), 1)
@@ -231,7 +234,7 @@ def again(service: RunningService, reference: str, contents: list[bytes]) -> Non
             return post(service, batch(reference, contents), SYNC)[0] in (200, 409)
         return False
 
-    until(answered, FINISHED_SECONDS, 0.2)
+    until(answered, within(FINISHED_SECONDS), 0.2)
 
 
 def judge_references(service: RunningService, sent: set[str]) -> None:

@@ -21,7 +21,7 @@ from tests.adversity.drills.neighbours import (
     result_path,
     two_clients,
 )
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import ASYNC, BASE, SYNC
 
 MB = 1 << 20
@@ -57,7 +57,7 @@ def slow_readers(folder: Path) -> Iterator[Trial]:
                 assert status == 200, status
                 beside = time.monotonic() - began
             # The readers have gone; the document is as it was.
-            until(lambda: fetched(service, operation) == content, 60)
+            until(lambda: fetched(service, operation) == content, within(60))
             return {"mb_per_reader": cost / MB, "refused": refused, "seconds_beside": beside}
 
         yield trial
@@ -67,7 +67,7 @@ def reader(service: RunningService, operation: int) -> socket.socket:
     """A caller that asks, and takes no more than its own small buffer."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.settimeout(60)
+    connection.settimeout(within(60))
     connection.connect(("127.0.0.1", service.port))
     connection.sendall(request(GREEDY, "GET", result_path(operation)))
     return connection
@@ -77,7 +77,7 @@ def finished(service: RunningService, name: str, reference: str, content: bytes)
     status, said = call(service, name, ASYNC, body_of(reference, [content]))
     assert status == 200, said
     path = f"{BASE}/operation/status/{said['id']}"
-    until(lambda: call(service, name, path)[1]["status"] == "EXECUTED", 60)
+    until(lambda: call(service, name, path)[1]["status"] == "EXECUTED", within(60))
     return int(said["id"])
 
 
@@ -107,5 +107,5 @@ def settled(service: RunningService) -> int:
         last.append(anonymous_bytes(worker_of(service)))
         return len(last) > 10 and max(last[-10:]) - min(last[-10:]) < 64 << 10
 
-    until(is_still, 30, 0.1)
+    until(is_still, within(30), 0.1)
     return last[-1]

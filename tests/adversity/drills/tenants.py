@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.service import RunningService
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import ASYNC, BASE, FAST, batch, connect, documents, reply, until
 
 NAMES = ("first", "second", "third")
@@ -59,7 +59,7 @@ def tenants(folder: Path) -> Iterator[Trial]:
                     for name in NAMES
                 )
 
-            until(all_finished, 30)
+            until(all_finished, within(30))
             asked = 0
             for owner in NAMES:
                 mine = routes(operations[owner], f"of-{owner}-{number}", f"document-of-{owner}")

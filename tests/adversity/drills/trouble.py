@@ -13,7 +13,7 @@ from harness.service import RunningService, descendants
 from harness.tools import SMALL_VOLUME
 from tests.adversity.drills import volumes
 from tests.adversity.drills.judge import judge_result
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import (
     FAST,
     authorization,
@@ -69,12 +69,12 @@ def postgres_trouble(folder: Path) -> Iterator[Trial]:
 
             def answered() -> bool:
                 with suppress(OSError):
-                    return bool(get(service, "/health/ready", 10)[0] == 200)
+                    return bool(get(service, "/health/ready", within(10))[0] == 200)
                 return False
 
-            until(answered, 20)
+            until(answered, within(20))
             back = time.monotonic() - began
-            status = finished(service, reference, 60)
+            status = finished(service, reference, within(60))
             assert status.status == "EXECUTED", f"after {('kill', 'restart', 'outage')[kind]}: {status}"
             judge_result(service, status.operation_id, contents, verified=2)
             assert connects <= CONNECTS_A_SECOND, f"{connects:.1f} connects a second"
@@ -137,7 +137,7 @@ def disk_full(folder: Path) -> Iterator[Trial]:
 
         def trial(number: int) -> Figures:
             kind = number % 3
-            with connect(service, 30) as connection:
+            with connect(service, within(30)) as connection:
                 connection.sendall(head(service, len(body), Connection="close") if kind else b"")
                 if kind == 0:
                     fill(ballast, mount)
@@ -157,17 +157,17 @@ def disk_full(folder: Path) -> Iterator[Trial]:
             try:
                 # At the very end there may be just enough room left to do it all.
                 assert code == 507 or (kind == 2 and code in (200, 503)), (kind, code, said[:200])
-                assert kind == 2 or seconds < 1, f"507 after {seconds:.1f} s"
+                assert kind == 2 or seconds < within(1), f"507 after {seconds:.1f} s"
                 if code == 507:
                     assert int(headers["retry-after"]) > 0
-                    until(lambda: not stray(service), 2)
+                    until(lambda: not stray(service), within(2))
             finally:
                 ballast.unlink()
             began = time.monotonic()
-            until(lambda: post(service, batch(f"after {number}", documents(2)))[0] == 200, 10, 0.2)
+            until(lambda: post(service, batch(f"after {number}", documents(2)))[0] == 200, within(10), 0.2)
             again = time.monotonic() - began
             if code == 200:
-                finished(service, "disk", 20)
+                finished(service, "disk", within(20))
             return {"seconds_until_507_max": seconds if code == 507 else 0, "seconds_until_works_again_max": again}
 
         yield trial

@@ -14,7 +14,7 @@ from harness.webhook_receiver import FAIL, HANG, REDIRECT, SECRET, TAKE, Webhook
 from tests.adversity.drills import registry
 from tests.adversity.drills.crashes import after_a_first_start, crashed, judge_ended
 from tests.adversity.drills.purging import copied, crashing
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import ASYNC, FAST, batch, documents, post, until
 
 from batchseal.operation import OperationStatus
@@ -93,12 +93,12 @@ def webhooks(folder: Path) -> Iterator[Trial]:
                 with RunningService(*FLAGS, folder=place) as service:
                     feeder.feed(service, part)
                     before = len(receiver.taken)
-                    until(lambda: len(receiver.taken) > before, 60)  # noqa: B023
+                    until(lambda: len(receiver.taken) > before, within(60))  # noqa: B023
                     service.kill()
             with RunningService(*FLAGS, folder=place) as service:
                 feeder.feed(service, events)
                 wanted = set(feeder.accepted)
-                until(lambda: wanted <= receiver.operations(), 60 + events * SECONDS_AN_EVENT, 0.2)
+                until(lambda: wanted <= receiver.operations(), within(60 + events * SECONDS_AN_EVENT), 0.2)
             return judged(receiver, feeder)
 
     yield trial
@@ -122,11 +122,11 @@ def kill_sites_webhooks(folder: Path) -> Iterator[Trial]:
                 answer = post(service, batch("site", content), ASYNC)
                 crashed(service, everything, answer)
                 if not everything:
-                    until(lambda: receiver.operations(), TOLD_SECONDS)
+                    until(lambda: receiver.operations(), within(TOLD_SECONDS))
             if everything:
                 judge_ended(place)
                 with RunningService(*FLAGS, folder=place):
-                    until(lambda: receiver.operations(), TOLD_SECONDS)
+                    until(lambda: receiver.operations(), within(TOLD_SECONDS))
             events = {one.id for one in receiver.deliveries}
             assert len(events) == 1, f"{site}: one end has {len(events)} events"
             assert all(one.kind for one in receiver.deliveries), f"{site}: a signature was not right"
