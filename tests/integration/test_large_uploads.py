@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from benchmarks.bodies import API, small_pdf
+from benchmarks.bodies import API, filled_pdf
 from benchmarks.end_to_end import credentials
 from harness.processes import ANONYMOUS_AND_SHARED, PeakMemory
 from harness.service import RunningService
@@ -20,7 +20,7 @@ MULTIPART = "multipart/form-data; boundary=cut"
 
 @pytest.fixture(scope="module")
 def document() -> bytes:
-    return small_pdf(1, LARGE_BYTES)
+    return filled_pdf(1, LARGE_BYTES)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_an_upload_holds_a_window(
 ) -> None:
     body = body_of(media_type, document)
     with PeakMemory(running.process.pid, fields=ANONYMOUS_AND_SHARED) as before:
-        post(running, path, media_type, body_of(f"small {media_type}", small_pdf(2, 200_000)))
+        post(running, path, media_type, body_of(f"small {media_type}", filled_pdf(2, 200_000)))
     with PeakMemory(running.process.pid, fields=ANONYMOUS_AND_SHARED) as during:
         answer = post(running, path, media_type, body)
         signed = asked(running, "GET", f"operation/sign/detail/{answer['id']}/documents/0")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -80,7 +81,7 @@ async def test_leave_is_not_asked_for_beside_what_is_being_signed(
 async def test_the_trail_knows_without_reading_what_the_payload_says(running: Running) -> None:
     row = await running.submit("sync", CONTENTS[:3], Mode.SYNC)
     assert await running.service.finished_within(CALLER, row, 20) is not None
-    with OperationReader(running.parts.payloads, records_of(row.payloads)).open() as reader:
+    with closing(OperationReader(running.parts.payloads, records_of(row.payloads)).open()) as reader:
         assert running.parts.known.of(row.id) == signed_facts(reader, [0, 1, 2])
 
 

@@ -157,7 +157,7 @@ async def running_house(
                 payloads,
                 Purging(Upkeep(parts.store.database, instance), payloads, parts.ledger, pool),
                 trail,
-                AuditWriter(trail, payloads, folder / "audit", pool, parts.known),
+                AuditWriter(trail, payloads, folder / "audit", pool, known=parts.known),
                 owner,
                 await create_application(
                     parts.service,
