@@ -184,7 +184,7 @@ cdef class RequestScanner:
         return self.take_documents()
 
     def take_content(self, least_bytes: int) -> DocumentBuffer | None:
-        """Takes what was decoded so far of the document that is arriving, if that is at least so many bytes (1 or more); else None.
+        """Takes what was decoded so far of the document that is arriving, if that has at least so many bytes; else None.
 
         Its `ScannedDocument` will have only what comes after it, which may be nothing. Its limit counts all of it.
         """
