@@ -1,6 +1,8 @@
 """Synchronous requests whose payloads share segments: who makes them durable, and when."""
 
+import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,10 @@ from tests.support.upstream import CONTENTS
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.operation import records_of
+from batchseal.pipeline.reception import Reception
+from batchseal.processes.link import Link
 from batchseal.store import Store
+from batchseal.system import brief
 
 
 @pytest.fixture
@@ -115,6 +120,47 @@ async def test_a_sync_that_fails_is_made_up_for_by_the_signer(house: House, monk
     record = await sealed(house, "single")
     assert order.seen == ["failed", "signer", "synced", "finished"]
     assert written.count(record.offset) == 2
+
+
+async def test_leave_is_not_asked_for_beside_what_is_being_signed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, tell, held, finish = list[str](), Link.tell, asyncio.Event(), Store.finish
+
+    def noted(link: Link, name: str, *arguments: Any) -> bool:
+        told.append(name)
+        return tell(link, name, *arguments)
+
+    async def finished_late(*arguments: Any, **further: Any) -> Any:
+        await held.wait()
+        return await finish(*arguments, **further)
+
+    monkeypatch.setattr(Link, "tell", noted)
+    monkeypatch.setattr(Store, "finish", finished_late)
+    rows = []
+    for number in range(2):
+        rows.append(await house.submit(f"beside {number}", CONTENTS[number : number + 1], Mode.SYNC))
+        assert told.count("announce") == 1
+    held.set()
+    for row in rows:
+        assert await house.parts.service.finished_within(CALLER, row, 30) is not None
+    await sealed(house, "alone again")
+    assert told.count("announce") == 2
+
+
+async def test_what_was_brief_before_needs_no_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_loop, end = list[bool](), Reception._end
+
+    def ended(reception: Reception, *arguments: Any) -> Any:
+        in_loop.append(threading.current_thread() is threading.main_thread())
+        return end(reception, *arguments)
+
+    monkeypatch.setattr(Reception, "_end", ended)
+    monkeypatch.setattr(brief, "BRIEF_SECONDS", 60.0)
+    for bound, expected in ((60.0, None), (60.0, True), (0.0, True), (0.0, False)):
+        monkeypatch.setattr(brief, "BRIEF_PROCESSOR_SECONDS", bound)
+        await sealed(house, f"brief {len(in_loop)}")
+        assert expected in (None, in_loop[-1])
 
 
 async def test_several_documents_of_one_request_share_a_place(house: House, payloads: PayloadsBySize) -> None:

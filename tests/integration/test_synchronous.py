@@ -17,7 +17,6 @@ from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import OperationReader, records_of
-from batchseal.processes.link import Link
 from batchseal.store import Store
 from batchseal.upstream.remote import RemoteUpstream
 
@@ -48,34 +47,6 @@ async def test_leave_to_sign_is_asked_for_before_the_row_is_written(
     assert ended is not None
     assert ended[0].status is OperationStatus.EXECUTED
     assert (calls["authorize"], calls["signHash"]) == (1, 1)
-
-
-async def test_leave_is_not_asked_for_beside_what_is_being_signed(
-    running: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told, tell, held, finish = list[str](), Link.tell, asyncio.Event(), Store.finish
-
-    def noted(self: Link, name: str, *arguments: Any) -> bool:
-        told.append(name)
-        return tell(self, name, *arguments)
-
-    async def finished_late(*arguments: Any, **further: Any) -> Any:
-        await held.wait()
-        return await finish(*arguments, **further)
-
-    monkeypatch.setattr(Link, "tell", noted)
-    monkeypatch.setattr(Store, "finish", finished_late)
-    first = await running.submit("held", CONTENTS[:1], Mode.SYNC)
-    assert told.count("announce") == 1
-    second = await running.submit("beside", CONTENTS[1:2], Mode.SYNC)
-    assert told.count("announce") == 1
-    held.set()
-    for row in (first, second):
-        ended = await running.service.finished_within(CALLER, row, 20)
-        assert ended is not None
-    third = await running.submit("alone again", CONTENTS[2:3], Mode.SYNC)
-    assert told.count("announce") == 2
-    assert await running.service.finished_within(CALLER, third, 20) is not None
 
 
 async def test_the_trail_knows_without_reading_what_the_payload_says(running: Running) -> None:
