@@ -339,9 +339,8 @@ def test_a_bundle_names_no_document_and_nobody(visitors: dict[str, Visitor]) -> 
         map(int, re.findall(r'href="/operations/(\d+)"', visitors["operator"].get("/operations?failures=yes").text))
     )
     answer = visitors["operator"].get(f"/operations/{number}/bundle.json")
-    assert answer.headers["content-type"] == "application/json"
     bundle = json.loads(answer.text)
-    assert bundle["operation"]["line"]["id"] == number
+    assert (answer.headers["content-type"], bundle["operation"]["line"]["id"]) == ("application/json", number)
     assert "broken" not in answer.text and "invoice-" not in answer.text
     assert [document["ordinal"] for document in bundle["failed_documents"]] == [1]
     assert {event["name"] for event in bundle["operation"]["events"]} >= {"REGISTERED", "FINISHED"}
