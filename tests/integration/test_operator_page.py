@@ -250,9 +250,7 @@ def test_every_reply_has_the_headers_that_protect_it(visitors: dict[str, Visitor
 
 
 def test_the_cookie_goes_to_nobody_else(filled: OperatorService) -> None:
-    visitor = filled.visitor()
-    answer = visitor.sign_in("operator")
-    cookie = answer.cookies[0]
+    cookie = filled.visitor().sign_in("operator").cookies[0]
     assert re.match(rf"__Host-batchseal-[0-9a-f]{{8}}-{filled.port}=", cookie)
     assert {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(cookie.split("; "))
 
