@@ -64,12 +64,8 @@ class RequestFailed(BatchsealError):
         self, cause: str = "", *, status: int = 0, code: str | None = None, retry_after_seconds: float | None = None
     ) -> None:
         super().__init__(cause)
-        self.status = status  # the HTTP status of the reply; 0: there was no reply
-        self.code = code
+        self.status, self.code = status, code  # the HTTP status of the reply; 0: there was no reply
         self.retry_after_seconds = retry_after_seconds
-
-
-# --- what ends a request -----------------------------------------------------------------------------------------
 
 
 class ApiError(BatchsealError):
@@ -85,8 +81,7 @@ class ApiError(BatchsealError):
 
     def __init__(self, cause: str = "", *, retry_after_seconds: int | None = None, location: str | None = None) -> None:
         super().__init__(cause)
-        self.retry_after_seconds = retry_after_seconds
-        self.location = location
+        self.retry_after_seconds, self.location = retry_after_seconds, location
         self.operation_id: int | None = None
 
 
@@ -260,20 +255,20 @@ class NotDoneInTime(ApiError):
     code, status, vendor_status = "batchseal.not_done_in_time", 503, 503
 
 
-# --- what the signing service did, and those of validation material ----------------------------------------------
-
-
 class UpstreamError(BatchsealError):
     """The signing service did not do what it was asked."""
 
     sign_error: ClassVar[SignError] = SignError.CERT_SERVICE_GLOBAL_ERROR  # That of a document that fails so.
     try_again: ClassVar[bool] = False  # Whether another try can help.
     waits_for_operator: ClassVar[bool] = False  # Whether only an operator can mend it. Then nobody's patience ends.
+    is_sent: ClassVar[bool] = True  # False: errors of this kind come before the request is sent.
 
     def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None, asked: bool = True) -> None:
         super().__init__(cause)
         self.retry_after_seconds = retry_after_seconds
-        self.asked = asked  # False: the signing service never got the request, so this counts as a try of no document
+        self.asked = (
+            asked and self.is_sent
+        )  # False: the signing service never got the request, so this counts as a try of no document
 
 
 class UpstreamTransient(UpstreamError):
@@ -296,10 +291,7 @@ class AccessLapsed(UpstreamUnavailable):
 class CallHeldBack(UpstreamError):
     """The call was not sent, for a reason of this installation. That says nothing of the signing service."""
 
-    try_again = True
-
-    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)
+    try_again, is_sent = True, False
 
 
 class TurnOver(CallHeldBack):
@@ -393,10 +385,7 @@ class TimestampFailed(UpstreamError):
 class MaterialUnavailable(UpstreamError):
     """Validation material cannot be had at the moment."""
 
-    try_again = True
-
-    def __init__(self, cause: str = "", *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(cause, retry_after_seconds=retry_after_seconds, asked=False)  # the signature is kept
+    try_again, is_sent = True, False  # the signature is kept
 
 
 class CertificateRevoked(UpstreamError):

@@ -250,9 +250,7 @@ def test_every_reply_has_the_headers_that_protect_it(visitors: dict[str, Visitor
 
 
 def test_the_cookie_goes_to_nobody_else(filled: OperatorService) -> None:
-    visitor = filled.visitor()
-    answer = visitor.sign_in("operator")
-    cookie = answer.cookies[0]
+    cookie = filled.visitor().sign_in("operator").cookies[0]
     assert re.match(rf"__Host-batchseal-[0-9a-f]{{8}}-{filled.port}=", cookie)
     assert {"Path=/", "HttpOnly", "SameSite=Strict", "Secure"} <= set(cookie.split("; "))
 
@@ -339,9 +337,8 @@ def test_a_bundle_names_no_document_and_nobody(visitors: dict[str, Visitor]) -> 
         map(int, re.findall(r'href="/operations/(\d+)"', visitors["operator"].get("/operations?failures=yes").text))
     )
     answer = visitors["operator"].get(f"/operations/{number}/bundle.json")
-    assert answer.headers["content-type"] == "application/json"
     bundle = json.loads(answer.text)
-    assert bundle["operation"]["line"]["id"] == number
+    assert (answer.headers["content-type"], bundle["operation"]["line"]["id"]) == ("application/json", number)
     assert "broken" not in answer.text and "invoice-" not in answer.text
     assert [document["ordinal"] for document in bundle["failed_documents"]] == [1]
     assert {event["name"] for event in bundle["operation"]["events"]} >= {"REGISTERED", "FINISHED"}

@@ -102,15 +102,8 @@ def number(value: int) -> str:
     return encoded(value.to_bytes((value.bit_length() + 7) // 8, "big"))
 
 
-CLAIMS = {
-    "iss": "https://id.example",
-    "aud": "us",
-    "nonce": "n",
-    "exp": 2_000,
-    "sub": "1007",
-    "preferred_username": "ana",
-    "groups": ["ops"],
-}
+ISSUED = {"iss": "https://id.example", "aud": "us", "nonce": "n", "exp": 2_000}
+CLAIMS = {**ISSUED, "sub": "1007", "preferred_username": "ana", "groups": ["ops"]}
 
 
 def rsa_token(key: rsa.RSAPrivateKey, claims: object, algorithm: str = "RS256") -> str:
