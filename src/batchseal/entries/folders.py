@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from batchseal.entries.buckets.checking import Tried
 
 TRIAL = ".batchseal-trial-"
+# Whoever asks only once waits longer: a store that is slow, and answers within its own time-outs, is not away.
+ONCE_SECONDS = 30.0
 # Whatever is there in these folders is not for signing, and nothing is to be put beside it.
 Identity = tuple[int, int]  # device and inode
 
@@ -92,7 +94,7 @@ def check(settings: Settings, services: ClientServices, answers: Answers[Found] 
     """Checks all folders and prefixes that are named. Blocking. `answers` knows which of them did not answer the last time."""
     wanted = {one.id: (one, one.hot_folder) for one in services if one.hot_folder is not None and one.active}
     works = {name: (hot, partial(look_for, settings, service, hot)) for name, (service, hot) in wanted.items()}
-    found = (answers or Answers[Found]()).ask(works)
+    found = (answers or Answers[Found](ONCE_SECONDS)).ask(works)
     faults = {name: one.faults for name, one in found.items() if one.faults}
     away = {name: one.away for name, one in found.items() if one.away}
     away |= {name: [silent(hot)] for name, (_, hot) in wanted.items() if name not in found}
