@@ -46,7 +46,7 @@ class Figures:
         METER.set("batchseal_operations_held", value=waiting.held)
         METER.set("batchseal_audit_unchained_entries", value=waiting.unchained)
         METER.set("batchseal_audit_last_verified_timestamp_seconds", value=waiting.verified_at)
-        METER.set("batchseal_audit_broken", value=waiting.is_broken)
+        METER.set("batchseal_audit_broken", value=float(waiting.is_broken))
 
     def _take_from_ledger(self) -> None:
         with self._ledger.booked() as booked:
