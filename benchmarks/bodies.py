@@ -2,12 +2,12 @@
 
 import base64
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.filled_pdf import filled_pdf
 from harness.invoices import invoice
 from harness.xml_invoices import xml_invoice
 
@@ -15,9 +15,6 @@ API = "/signstash/einvoice-integration-client-ws/api/v0"
 
 # So many different documents take turns in a body.
 DIFFERENT = 100
-FILL_BYTES = 1 << 20
-# A comment ends with its line.
-IN_A_COMMENT = bytes.maketrans(b"\r\n", b"xx")
 
 
 def make_documents(count: int, size_bytes: int) -> list[bytes]:
@@ -25,32 +22,6 @@ def make_documents(count: int, size_bytes: int) -> list[bytes]:
     if 12_000 <= size_bytes <= 20_000_000:
         return [invoice(number, 0, size_bytes) for number in range(1, min(count, DIFFERENT) + 1)]
     return [filled_pdf(number, size_bytes) for number in range(min(count, DIFFERENT))]
-
-
-def filled_pdf(number: int, size_bytes: int) -> bytes:
-    """One page with a line of text, filled up to the size by a comment, which is hardly compressible where it is large."""
-    objects = [
-        b"<</Type/Catalog/Pages 2 0 R>>",
-        b"<</Type/Pages/Count 1/Kids[3 0 R]>>",
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 4 0 R>>>>/Contents 5 0 R>>",
-        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-    ]
-    text = b"BT /F1 12 Tf 60 780 Td (Recibo %d) Tj ET" % number
-    objects.append(b"<</Length %d>>\nstream\n%s\nendstream" % (len(text), text))
-    out = bytearray(b"%PDF-1.4\n")
-    out += b"%"
-    chance, left = random.Random(number), max(0, size_bytes - 900)
-    for size in [FILL_BYTES] * (left // FILL_BYTES):
-        out += chance.randbytes(size).translate(IN_A_COMMENT)
-    out += b"x" * (left % FILL_BYTES) + b"\n"
-    offsets = []
-    for place, item in enumerate(objects, 1):
-        offsets.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (place, item)
-    start = len(out)
-    out += b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    out += b"trailer\n<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF\n" % start
-    return bytes(out)
 
 
 def padded(document: bytes) -> bytes:

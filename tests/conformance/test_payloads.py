@@ -73,35 +73,6 @@ def test_many_frames_in_several_calls(store: StoreUnderTest) -> None:
     upload.release()
 
 
-@pytest.mark.parametrize("is_kept", [True, False])
-def test_a_frame_that_grows(store: StoreUnderTest, is_kept: bool) -> None:
-    """It stands between its neighbours, is read from the file before the commit, and leaves nothing if it is dropped."""
-    if not store.payloads.takes_parts:
-        pytest.skip("the store takes no parts")
-    parts = [RANDOM.randbytes(size) for size in (5_000_000, 1_000_001, 0, 3)]
-    upload = begun(store)
-    upload.append(documents(b"before"))
-    stored_bytes = upload.stored_bytes
-    growing = upload.grow(DOCUMENT, 1)
-    for part in parts:
-        growing.write(part)
-    assert upload.stored_bytes >= stored_bytes + sum(map(len, parts))
-    assert bytes(growing.content()) == b"".join(parts)
-    if is_kept:
-        growing.keep()
-    else:
-        growing.drop()
-        assert upload.stored_bytes == stored_bytes
-    upload.append([(PREPARED, 1, b"prepared"), (DOCUMENT, 2, RANDOM.randbytes(9 << 20))])
-    reader = store.payloads.open(upload.commit(durable=True))
-    assert reader.ordinals(DOCUMENT) == ({0, 1, 2} if is_kept else {0, 2})
-    assert reader.read(PREPARED, 1) == b"prepared"
-    if is_kept:
-        assert reader.read(DOCUMENT, 1) == b"".join(parts)
-    reader.close()
-    upload.release()
-
-
 def test_a_later_frame_replaces_an_earlier_one(store: StoreUnderTest) -> None:
     reader = store.payloads.open(stored(store, [(DOCUMENT, 0, b"first"), (DOCUMENT, 0, b"second")]))
     assert reader.read(DOCUMENT, 0) == b"second"

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from benchmarks.bodies import API, filled_pdf
-from benchmarks.end_to_end import credentials
+from harness.filled_pdf import filled_pdf
 from harness.processes import ANONYMOUS_AND_SHARED, PeakMemory
 from harness.service import RunningService
+from tests.support.service import BASE, authorization
 
 LARGE_BYTES, PIECE_BYTES = 40_000_000, 3 << 20
 # A window of 4 MB, what has come beside it, a part that is written, and what the heap keeps. The document is larger.
@@ -52,12 +52,11 @@ def multipart_body(reference: str, content: bytes) -> bytes:
 def asked(service: RunningService, method: str, path: str, media_type: str = "", body: bytes = b"") -> bytes:
     """The body of the answer, which must be 200."""
     pieces = (body[at : at + PIECE_BYTES] for at in range(0, len(body), PIECE_BYTES))
-    basic = base64.b64encode(credentials(service).encode()).decode()
-    headers = {"Authorization": f"Basic {basic}"}
+    headers = {"Authorization": authorization(service)}
     if body:
         headers |= {"Content-Type": media_type, "Content-Length": str(len(body))}
     with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=300)) as connection:
-        connection.request(method, f"{API}/{path}", pieces if body else None, headers)
+        connection.request(method, f"{BASE}/{path}", pieces if body else None, headers)
         with connection.getresponse() as response:
             answer = response.read()
             assert response.status == 200, answer[:500]

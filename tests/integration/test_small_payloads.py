@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,9 @@ from tests.support.upstream import CONTENTS
 from batchseal.operation import Mode, OperationStatus
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.operation import records_of
-from batchseal.pipeline.reception import Reception
 from batchseal.processes.link import Link
 from batchseal.store import Store
-from batchseal.system import brief
+from batchseal.system.brief import ClientsWork
 
 
 @pytest.fixture
@@ -149,18 +148,17 @@ async def test_leave_is_not_asked_for_beside_what_is_being_signed(
 
 
 async def test_what_was_brief_before_needs_no_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_loop, end = list[bool](), Reception._end
+    in_loop, run = list[bool](), ClientsWork.run
 
-    def ended(reception: Reception, *arguments: Any) -> Any:
+    def noted(work: ClientsWork, call: Callable[[], Any]) -> Any:
         in_loop.append(threading.current_thread() is threading.main_thread())
-        return end(reception, *arguments)
+        return run(work, call)
 
-    monkeypatch.setattr(Reception, "_end", ended)
-    monkeypatch.setattr(brief, "BRIEF_SECONDS", 60.0)
-    for bound, expected in ((60.0, None), (60.0, True), (0.0, True), (0.0, False)):
-        monkeypatch.setattr(brief, "BRIEF_PROCESSOR_SECONDS", bound)
+    monkeypatch.setattr(ClientsWork, "run", noted)
+    for is_brief in (False, True, True, False):
+        monkeypatch.setattr(ClientsWork, "is_brief", is_brief)
         await sealed(house, f"brief {len(in_loop)}")
-        assert expected in (None, in_loop[-1])
+        assert in_loop[-1] is is_brief
 
 
 async def test_several_documents_of_one_request_share_a_place(house: House, payloads: PayloadsBySize) -> None:

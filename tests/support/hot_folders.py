@@ -115,6 +115,9 @@ class Unbooked:
     def complete(self, sizes: Sequence[int]) -> None:
         pass
 
+    def comes_in_parts(self, size: int) -> bool:
+        return False
+
 
 def replace_content(one: ReceivedDocument) -> ReceivedDocument:
     return ReceivedDocument(one.ordinal, bytes(one.content), one.content_bytes, one.description)

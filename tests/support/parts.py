@@ -81,8 +81,7 @@ async def running_parts(
     store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
-    pool = SharedPool(2)
-    room = StampRoom(TimeStampSizes(store.database), upstream)
+    pool, room = SharedPool(2), StampRoom(TimeStampSizes(store.database), upstream)
     parts = store, upstream, payloads, formats, room, pool
     calls, known = CallLog(CallTable(store.database)), KnownFacts()
     signing = Signing(
@@ -102,8 +101,7 @@ async def running_parts(
     link.start()
     await connected(link)
     looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), calls.run())]
-    ledger = Ledger(folder / "ledger")
-    admission = Admission(ledger, budgets_of(Settings()), payloads.free_bytes)
+    admission = Admission(ledger := Ledger(folder / "ledger"), budgets_of(Settings()), payloads.free_bytes)
 
     def offer(identity: UUID) -> Service:
         return Service(

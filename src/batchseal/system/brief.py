@@ -20,27 +20,32 @@ KNOWN_SECONDS, KNOWN_CLIENTS = 60.0, 1024
 
 
 class BriefWork:
-    """What is known of the work of each client. Any thread may use it."""
+    """What is known of the work of each client. Any thread may use it.
 
-    def __init__(self) -> None:
-        self._brief = ExpiringCache[Client, None](KNOWN_CLIENTS)
+    Work that has taken more than `seconds` is not brief. A measurement counts for `known_seconds`.
+    """
+
+    def __init__(self, seconds: float = BRIEF_SECONDS, known_seconds: float = KNOWN_SECONDS) -> None:
+        self.seconds = seconds
+        self.known_seconds = known_seconds
+        self.brief = ExpiringCache[Client, None](KNOWN_CLIENTS)
 
     def of(self, client: str, credential: bytes = b"") -> "ClientsWork":
         """The work of one client with one credential, of which something may be computed once."""
-        return ClientsWork(self._brief, (client, credential))
+        return ClientsWork(self, (client, credential))
 
 
 class ClientsWork:
     """The work of one client, which is told apart by what `BriefWork.of` was given."""
 
-    def __init__(self, brief: ExpiringCache[Client, None], client: Client) -> None:
-        self._brief = brief
+    def __init__(self, all_work: BriefWork, client: Client) -> None:
+        self._all = all_work
         self._client = client
 
     @property
     def is_brief(self) -> bool:
         """Whether the last work was."""
-        return self._brief.find(self._client) is not None
+        return self._all.brief.find(self._client) is not None
 
     def run(self, work: Callable[[], T]) -> T:
         """Runs `work` and measures it. Raises what it raises."""
@@ -49,7 +54,7 @@ class ClientsWork:
             return work()
         finally:
             seconds, used = time.monotonic() - began, time.thread_time() - used
-            if used <= BRIEF_PROCESSOR_SECONDS and seconds <= BRIEF_SECONDS:
-                self._brief.keep(self._client, None, KNOWN_SECONDS)
+            if used <= BRIEF_PROCESSOR_SECONDS and seconds <= self._all.seconds:
+                self._all.brief.keep(self._client, None, self._all.known_seconds)
             else:
-                self._brief.forget(self._client)
+                self._all.brief.forget(self._client)
