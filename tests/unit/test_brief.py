@@ -29,10 +29,20 @@ def test_what_takes_the_processor_is_not_brief() -> None:
     assert work.is_brief
 
 
-def test_what_waits_is_not_brief() -> None:
-    work = BriefWork(seconds=0.0).of("a")
-    work.run(int)
-    assert not work.is_brief
+def test_what_waits_makes_nobodys_work_brief() -> None:
+    """It has waited for the disk, which is slow for all of them."""
+    work = BriefWork()
+    work.of("a").run(int)
+    assert work.of("a").is_brief
+    work.seconds = 0.0
+    work.of("b").run(int)
+    assert not work.of("a").is_brief and not work.of("b").is_brief
+
+
+def test_a_disk_that_was_slow_is_tried_again() -> None:
+    work = BriefWork(seconds=0.0, known_seconds=0.0)
+    work.of("a").run(int)
+    assert time.monotonic() >= work.slow_until
 
 
 def test_what_fails_is_measured_too() -> None:

@@ -22,12 +22,14 @@ KNOWN_SECONDS, KNOWN_CLIENTS = 60.0, 1024
 class BriefWork:
     """What is known of the work of each client. Any thread may use it.
 
-    Work that has taken more than `seconds` is not brief. A measurement counts for `known_seconds`.
+    Work that has taken more than `seconds` is not brief, and for `known_seconds` nobody's is: it has waited for the disk, which all
+    share, and in the loop everybody would wait with it. A measurement counts for as long.
     """
 
     def __init__(self, seconds: float = BRIEF_SECONDS, known_seconds: float = KNOWN_SECONDS) -> None:
         self.seconds = seconds
         self.known_seconds = known_seconds
+        self.slow_until = 0.0  # (monotonic)
         self.brief = ExpiringCache[Client, None](KNOWN_CLIENTS)
 
     def of(self, client: str, credential: bytes = b"") -> "ClientsWork":
@@ -44,8 +46,8 @@ class ClientsWork:
 
     @property
     def is_brief(self) -> bool:
-        """Whether the last work was."""
-        return self._all.brief.find(self._client) is not None
+        """Whether the last work was, and none has waited for long of late."""
+        return self._all.brief.find(self._client) is not None and time.monotonic() >= self._all.slow_until
 
     def run(self, work: Callable[[], T]) -> T:
         """Runs `work` and measures it. Raises what it raises."""
@@ -53,8 +55,10 @@ class ClientsWork:
         try:
             return work()
         finally:
-            seconds, used = time.monotonic() - began, time.thread_time() - used
-            if used <= BRIEF_PROCESSOR_SECONDS and seconds <= self._all.seconds:
+            now, used = time.monotonic(), time.thread_time() - used
+            if now - began > self._all.seconds:
+                self._all.slow_until = now + self._all.known_seconds
+            if used <= BRIEF_PROCESSOR_SECONDS:
                 self._all.brief.keep(self._client, None, self._all.known_seconds)
             else:
                 self._all.brief.forget(self._client)
