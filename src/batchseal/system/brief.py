@@ -22,8 +22,8 @@ KNOWN_SECONDS, KNOWN_CLIENTS = 60.0, 1024
 class BriefWork:
     """What is known of the work of each client. Any thread may use it.
 
-    After work that has taken more than `seconds`, nobody's is brief for `known_seconds`: it has waited for the disk, which all share,
-    and in the loop everybody would wait with it. A measurement counts for as long.
+    After work that has taken more than `seconds`, nobody's is brief for `known_seconds`. It has waited for the disk, which all
+    share, and in the loop everybody would wait with it. A measurement counts for as long.
     """
 
     def __init__(self, seconds: float = BRIEF_SECONDS, known_seconds: float = KNOWN_SECONDS) -> None:
