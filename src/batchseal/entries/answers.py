@@ -18,16 +18,16 @@ class Answers(Generic[T]):
         self._seconds = seconds
         self._open: dict[str, tuple[object, Future[T]]] = {}  # by name, with what the question was about
 
-    def ask(self, works: Mapping[str, tuple[object, Callable[[], T]]]) -> dict[str, T]:
+    def ask(self, works: Mapping[str, tuple[object, Callable[[], T]]], seconds: float | None = None) -> dict[str, T]:
         """The results of those that answer in time, by their names; what is asked for is given with what it is about.
 
-        Blocking, for `seconds` with each group that holds a place which hangs. An answer to the same question that has come
-        meanwhile counts. Raises what one of them has raised.
+        Blocking, for `seconds` (by default those of the class) with each group that holds a place which hangs. An answer to the
+        same question that has come meanwhile counts. Raises what one of them has raised.
         """
         found, names = dict[str, T](), list(works)
         for at in range(0, len(names), AT_ONCE):
             asked = {name: self._asked(name, *works[name]) for name in names[at : at + AT_ONCE]}
-            wait([future for _, future in asked.values()], self._seconds)
+            wait([future for _, future in asked.values()], self._seconds if seconds is None else seconds)
             for name, (about, future) in asked.items():
                 if future.done():
                     del self._open[name]

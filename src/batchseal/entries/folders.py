@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from batchseal.entries.buckets.checking import Tried
 
 TRIAL = ".batchseal-trial-"
-# Whoever asks only once waits longer: a store that is slow, and answers within its own time-outs, is not away.
-ONCE_SECONDS = 30.0
+# A store that is slow is not away. Unlike a mount, it has time-outs of its own.
+PREFIX_SECONDS = 30.0
 # Whatever is there in these folders is not for signing, and nothing is to be put beside it.
 Identity = tuple[int, int]  # device and inode
 
@@ -94,7 +94,9 @@ def check(settings: Settings, services: ClientServices, answers: Answers[Found] 
     """Checks all folders and prefixes that are named. Blocking. `answers` knows which of them did not answer the last time."""
     wanted = {one.id: (one, one.hot_folder) for one in services if one.hot_folder is not None and one.active}
     works = {name: (hot, partial(look_for, settings, service, hot)) for name, (service, hot) in wanted.items()}
-    found = (answers or Answers[Found](ONCE_SECONDS)).ask(works)
+    answers = answers or Answers[Found]()
+    found = answers.ask({name: work for name, work in works.items() if not has_prefixes(wanted[name][1])})
+    found |= answers.ask({name: work for name, work in works.items() if has_prefixes(wanted[name][1])}, PREFIX_SECONDS)
     faults = {name: one.faults for name, one in found.items() if one.faults}
     away = {name: one.away for name, one in found.items() if one.away}
     away |= {name: [silent(hot)] for name, (_, hot) in wanted.items() if name not in found}
@@ -116,9 +118,13 @@ def silent(hot: HotFolder) -> str:
     return " or ".join(f"{key} {getattr(hot, name)}" for key, name in FOLDERS.items()) + " does not answer"
 
 
+def has_prefixes(hot: HotFolder) -> bool:
+    return any(is_prefix(getattr(hot, name)) for name in FOLDERS.values())
+
+
 def look_for(settings: Settings, service: ClientService, hot: HotFolder) -> Found:
     """Checks the folders or prefixes of one client service. Blocking, for as long as a mount hangs."""
-    if any(is_prefix(getattr(hot, name)) for name in FOLDERS.values()):
+    if has_prefixes(hot):
         place, tried = find_in_buckets(settings, service, hot)
         return Found(place, tried.faults, tried.away, tried.remarks)
     place, wrong = find(settings, service, hot)
