@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.operation import records_of
 from batchseal.processes.link import Link
 from batchseal.store import Store
-from batchseal.system.brief import ClientsWork
 
 
 @pytest.fixture
@@ -145,20 +143,6 @@ async def test_leave_is_not_asked_for_beside_what_is_being_signed(
         assert await house.parts.service.finished_within(CALLER, row, 30) is not None
     await sealed(house, "alone again")
     assert told.count("announce") == 2
-
-
-async def test_what_was_brief_before_needs_no_thread(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    in_loop, run = list[bool](), ClientsWork.run
-
-    def noted(work: ClientsWork, call: Callable[[], Any]) -> Any:
-        in_loop.append(threading.current_thread() is threading.main_thread())
-        return run(work, call)
-
-    monkeypatch.setattr(ClientsWork, "run", noted)
-    for is_brief in (False, True, True, False):
-        monkeypatch.setattr(ClientsWork, "is_brief", is_brief)
-        await sealed(house, f"brief {len(in_loop)}")
-        assert in_loop[-1] is is_brief
 
 
 async def test_several_documents_of_one_request_share_a_place(house: House, payloads: PayloadsBySize) -> None:

@@ -32,7 +32,6 @@ from batchseal.payloads.frames import FrameKind
 from batchseal.payloads.interface import GrowingFrame, PayloadRecord, Payloads
 from batchseal.signature import Level
 from batchseal.store.rows import NewDocument
-from batchseal.system.brief import BriefWork, ClientsWork
 from batchseal.system.futures import in_pool
 
 if TYPE_CHECKING:
@@ -42,15 +41,11 @@ if TYPE_CHECKING:
 BATCH_BYTES = 4 << 20
 # Dirty pages are flushed while the body still arrives, so that the acknowledgement waits for the last of them only.
 FLUSH_BYTES = 32 << 20
-# So much is prepared and put into a segment in less time than a thread takes to begin and to give the result back.
-BRIEF_DOCUMENTS, BRIEF_BYTES = 4, 256 << 10
 # Operations with at most this many documents are sent to the signer whole, so that it need not read them from the database first.
 HANDED_DOCUMENTS = 100
 
 log = structlog.get_logger("reception")
 
-# Has something called in the event loop.
-Tell = Callable[[Callable[[], None]], object]
 # Finds the place of a visible signature in a document: see `placeholder/finder.py`.
 Locate = Callable[[Description, "Buffer"], Awaitable[Description]]
 
@@ -94,7 +89,7 @@ class Reception:
     with the sizes of documents that are no longer in memory. What is not to be durable yet may become so in threads of `syncs`.
     `when_prepared` is called with what is to be signed, and the fingerprint of the credential, once all documents of a small
     request are prepared, while they are stored. `locate` looks for the place of a visible signature in a document that is
-    prepared here. `work` knows how long such work took for this client.
+    prepared here.
     """
 
     def __init__(
@@ -112,9 +107,7 @@ class Reception:
         locate: "Locate | None" = None,
         syncs: Executor | None = None,
         when_prepared: Callable[[list[ToSign], bytes], None] | None = None,
-        work: ClientsWork | None = None,
     ) -> None:
-        self._work = work or BriefWork().of("")
         self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
         self._credential = credential
@@ -155,13 +148,6 @@ class Reception:
     def is_announced_early(self) -> bool:
         """Whether `when_prepared` is called. The payload need not be there for that, only be small and quickly stored."""
         return self.upload.begins_at_once and self._when_prepared is not None
-
-    @property
-    def _is_brief(self) -> bool:
-        """Whether the documents are so few and small, and wait for no disk, that no thread is needed for them."""
-        is_small = len(self._batch) <= BRIEF_DOCUMENTS and self._bytes_in_batch <= BRIEF_BYTES
-        is_all = self._working is None and self.upload.begins_at_once and not self._durable
-        return is_small and is_all and self._work.is_brief
 
     @property
     def _fingerprint(self) -> bytes:
@@ -212,12 +198,8 @@ class Reception:
             if future is not None:
                 await asyncio.shield(future)
         self._batch = await self._located(self._batch)
-        if self._is_brief:
-            record = self._work.run(lambda: self._end(facts, lambda tell: tell()))
-        else:
-            ends = partial(self._end, facts, self._loop.call_soon_threadsafe)
-            ending = self._working = in_pool(self._pool, lambda: self._work.run(ends))
-            record = await asyncio.shield(ending)
+        ending = self._working = in_pool(self._pool, lambda: self._end(facts))
+        record = await asyncio.shield(ending)
         if self._making_place is not None:
             await asyncio.shield(self._making_place)
         ordinals = sorted(self._documents)
@@ -278,7 +260,7 @@ class Reception:
         has_room = self._time_stamp_bytes is not None or wanted.level is Level.B
         return self._credential is not None and has_room and self._formats.refusal(wanted) is None
 
-    # --- in threads, if it is not brief ------------------------------------------------------------------------------
+    # --- in threads ---------------------------------------------------------------------------------------------------
 
     def _make_place(self) -> None:
         try:
@@ -297,20 +279,17 @@ class Reception:
         self._growing.write(part.content)
 
     def _store(
-        self, batch: list[ReceivedDocument], grown: GrowingFrame | None = None, tell: Tell | None = None
+        self, batch: list[ReceivedDocument], grown: GrowingFrame | None = None, *, is_last: bool = False
     ) -> None:
-        """2 store and 3 prepare. `grown` is the frame of the only document, where it is in the payload already.
-
-        `tell` is given with the last batch: it calls `when_prepared` in the event loop.
-        """
+        """2 store and 3 prepare. `grown` is the frame of the only document, where it is in the payload already."""
         results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
         if len(self._to_sign) <= HANDED_DOCUMENTS:
             self._to_sign += map(to_sign, prepared)
-        if tell is not None and self.is_announced_early:
+        if is_last and self.is_announced_early:
             assert self._when_prepared is not None
-            tell(partial(self._when_prepared, list(self._to_sign), self._fingerprint))
+            self._loop.call_soon_threadsafe(self._when_prepared, list(self._to_sign), self._fingerprint)
         self._digests |= _document_digests(batch, prepared)
         for document in batch:
             if document.description is None:
@@ -354,10 +333,10 @@ class Reception:
         if refusal is None:
             self._asked.append((ordinal, what))
 
-    def _end(self, facts: RequestFacts, tell: Tell) -> PayloadRecord:
+    def _end(self, facts: RequestFacts) -> PayloadRecord:
         """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each."""
         batch, self._batch = self._batch, []
-        self._store(batch, tell=tell)
+        self._store(batch, is_last=True)
         for ordinal, content_bytes in self._undescribed.items():
             wanted = facts.descriptions[ordinal]
             refusal = self._formats.refusal(wanted)

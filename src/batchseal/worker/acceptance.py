@@ -27,7 +27,6 @@ from batchseal.payloads.operation import record_bytes
 from batchseal.pipeline.reception import Received, Reception
 from batchseal.store.rows import NewOperation, OperationRow
 from batchseal.store.store import Store
-from batchseal.system.brief import BriefWork
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
 from batchseal.system.telemetry.tracing import span
@@ -91,7 +90,6 @@ class Acceptance:
         self._locate = locate
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
-        self._work = BriefWork()
         self._resubmission = Resubmission(store, payloads, pool, instance, elsewhere)
         # Told of each new operation: its client service, and how many of its documents have which media type.
         self.count_received: Callable[[str, Mapping[str, int]], None] = lambda client_service, documents: None
@@ -136,7 +134,6 @@ class Acceptance:
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
-            work=self._work.of(caller.client_service, target.credential.fingerprint if target is not None else b""),
         )
         with span("store"):
             received = await self._store_documents(ticket, reception, facts, documents)
