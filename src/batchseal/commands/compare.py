@@ -147,10 +147,11 @@ def compare(options: Namespace) -> int:
             slower=Slower(options.slower_factor, options.slower_seconds),
         )
         if not options.yes:
+            tell_cost(comparison, options)
             if not sys.stdin.isatty():
                 complain("nobody can be asked here; --yes goes on without asking")
                 return 2
-            if not agreed(comparison, options):
+            if not confirmed("Go on?"):
                 return DECLINED
         try:
             comparison.run(lambda text: print(text, file=sys.stderr, flush=True))
@@ -164,12 +165,10 @@ def compare(options: Namespace) -> int:
     return 1 if comparison.findings.differences else 0
 
 
-def agreed(comparison: Comparison, options: Namespace) -> bool:
-    """Says what it costs, and asks."""
+def tell_cost(comparison: Comparison, options: Namespace) -> None:
     each = comparison.signatures
     print(f"This has {each} documents signed by {options.old} and the same by {options.new}.")
     print(f"It costs {each} signatures at each of the two, {2 * each} in all, if both are charged.")
-    return confirmed("Go on?")
 
 
 def side_of(name: str, options: Namespace) -> Side:
