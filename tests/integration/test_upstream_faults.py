@@ -144,7 +144,8 @@ async def test_a_pause_that_is_asked_for_is_kept_by_all_calls(tmp_path):
     async with short(tmp_path, double) as upstream:
 
         async def later():
-            await eventually(lambda: moments)
+            # Before the refusal has come, nobody knows of a pause.
+            await eventually(lambda: moments and not double.at_once)
             return await sign_all(upstream, 5)
 
         await asyncio.gather(sign_all(upstream, 5), later())
