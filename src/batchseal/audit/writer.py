@@ -51,8 +51,10 @@ class Whose(Enum):
 
 
 class AuditWriter:
-    """Writes the chain of the audit trail, and its exports into `audit_folder`. `pool` runs what blocks, and `memory` books what
-    reading a payload takes. The payloads of operations that are among the `known` facts are not read.
+    """Writes the chain of the audit trail, and its exports into `audit_folder`.
+
+    `pool` runs what blocks, and `memory` books what reading a payload takes. The payloads of operations that are among the `known`
+    facts are not read.
     """
 
     def __init__(

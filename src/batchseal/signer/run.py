@@ -54,10 +54,9 @@ COMPLETED_AT_ONCE = 64
 class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
-    `reserve` holds the memory of what is read and prepared here. Without `materials`, levels
-    above T are refused. With `check_revocation`, the certificate of every signer is checked before it signs, and not only that of
-    documents above T. `calls` keeps what calls were made,
-    `known` what the audit trail will say of operations that were signed here.
+    `reserve` holds the memory of what is read and prepared here. Without `materials`, levels above T are refused. With
+    `check_revocation`, the certificate of every signer is checked before it signs, and not only that of documents above T. `calls`
+    keeps what calls were made, and `known` what the audit trail will say of operations that were signed here.
     """
 
     def __init__(
