@@ -53,8 +53,8 @@ class Whose(Enum):
 class AuditWriter:
     """Writes the chain of the audit trail, and its exports into `audit_folder`.
 
-    `pool` runs what blocks, and `memory` books what reading a payload takes. The payloads of operations that are among the `known`
-    facts are not read.
+    `pool` runs what blocks, and `memory` books what reading a payload takes. The payloads of operations that are among the
+    `known` facts are not read.
     """
 
     def __init__(

@@ -55,8 +55,8 @@ class Signing:
     """Runs over claimed operations. `tries` is how many sign calls a document may be in, over all runs.
 
     `reserve` holds the memory of what is read and prepared here. Without `materials`, levels above T are refused. With
-    `check_revocation`, the certificate of every signer is checked before it signs, and not only that of documents above T. `calls`
-    keeps what calls were made, and `known` what the audit trail will say of operations that were signed here.
+    `check_revocation`, the certificate of every signer is checked before it signs, and not only that of documents above T.
+    `calls` keeps what calls were made, and `known` what the audit trail will say of operations that were signed here.
     """
 
     def __init__(
