@@ -54,6 +54,7 @@ def hot_bucket(folder: Path) -> Iterator[Trial]:
         place = folder / f"bucket {number}"
         prefixes, flags = begun(place)
         arriving = Arriving(prefixes.input.put, count, size, rate=count / 6)
+        late, late_data = content(count, size)
         chance = random.Random(number)
         began = time.monotonic()
         arriving.start()
@@ -61,9 +62,12 @@ def hot_bucket(folder: Path) -> Iterator[Trial]:
             with RunningService(*flags, folder=place) as service:
                 until(lambda: bool(keys(prefixes.output)), within(60), 0.1)
                 proxy.away()
+                # All others may have been published before; this object cannot be while the store is away.
+                prefixes.input.put(late, late_data)
                 time.sleep(away)
+                published = len(keys(prefixes.output))
                 proxy.back()
-                came_back, published = time.monotonic(), len(keys(prefixes.output))
+                came_back = time.monotonic()
                 until(lambda: len(keys(prefixes.output)) > published, within(120), 0.1)
                 went_on = time.monotonic() - came_back
                 time.sleep(chance.uniform(0.0, 1.5))
@@ -71,9 +75,9 @@ def hot_bucket(folder: Path) -> Iterator[Trial]:
             judge_ended(place)
             with RunningService(*flags, folder=place) as service:
                 arriving.join()
-                until(lambda: ended(prefixes, count), within(120 + count / 5), 0.5)
+                until(lambda: ended(prefixes, count + 1), within(120 + count / 5), 0.5)
                 seconds = time.monotonic() - began
-                judge_files(mirrored(prefixes, place / "files"), arriving.expected, service.root)
+                judge_files(mirrored(prefixes, place / "files"), arriving.expected | {late: late_data}, service.root)
         finally:
             proxy.back()
             arriving.stop()

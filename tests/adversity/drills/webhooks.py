@@ -91,8 +91,9 @@ def webhooks(folder: Path) -> Iterator[Trial]:
             services_file(place, receiver.url)
             for part in (events // 3, events * 2 // 3):
                 with RunningService(*FLAGS, folder=place) as service:
-                    feeder.feed(service, part)
+                    # Some may be told of while the others are still being sent, and perhaps all.
                     before = len(receiver.taken)
+                    feeder.feed(service, part)
                     until(lambda: len(receiver.taken) > before, within(60))  # noqa: B023
                     service.kill()
             with RunningService(*FLAGS, folder=place) as service:
