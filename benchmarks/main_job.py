@@ -12,19 +12,18 @@ import argparse
 import json
 import signal
 import sys
-from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.demo import LONG_TERM, Batch, Run, end_by_signal, seal_and_check, show
+from benchmarks.demo import Batch, Run, end_by_signal, seal_and_check, show
 from harness import tools
 from harness.held_folder import held_folder
 from harness.invoices import write_invoices
-from harness.noise_image import noise_image
 from harness.provenance import TAKEN, provenance
 from harness.validators import MissingValidator, itext_verify, pdfsig_verify
+from harness.visible_wishes import LONG_TERM, visible_long_term
 from rich.console import Console
 from rich.progress import track
 
@@ -41,21 +40,6 @@ class Judged:
 
     pdfsig: int | None
     itext: int | None
-
-
-def visible_long_term() -> Wishes:
-    """Two lines of text over an image of 20 KB, at level LT."""
-    seen = {
-        "templateType": "ONE_OFF",
-        "oneOffTemplate": r"Digitally signed by $certificate.getCommonName()\n$date",
-        "locationType": "COORDINATE",
-        "locationValue": "page=1,x=140,y=35",
-        "area": "width=250,height=90",
-        "areaBackgroundColor": "#EEF4FF",
-        "imageType": "IMAGE_PNG",
-        "imageValue": b64encode(noise_image()).decode(),
-    }
-    return Wishes("Invoice issued", "Lisboa", level=LONG_TERM, visible=seen)
 
 
 def judge(console: Console, paths: list[Path], root: Path, *, covers_all: bool) -> Judged:

@@ -17,7 +17,8 @@ from harness.invoices import DOCUMENT_BYTES, write_invoices
 from harness.provenance import TAKEN, provenance
 from harness.xml_invoices import write_xml_invoices
 from tests.container import behaviour, engine, hot_folder, image
-from tests.container.load import XADES, count_valid, count_valid_xml, send_together
+from tests.container.judging import count_valid
+from tests.container.load import PADES, XADES, Kind, send_together
 from tests.container.pod import URL, Sandbox, Service
 from tests.container.volume import may_mount, survive_kills, twenty_thousand
 
@@ -26,7 +27,8 @@ PARTS = ("image", "behaviour", "loads", "volume", "hot_folder", "kills")
 KILLS_ON_A_VOLUME = 10
 READY_SECONDS = 10.0  # after a kill
 LARGE_BYTES = 20_000_000
-FEW, MANY = ("PAdES", 100, DOCUMENT_BYTES), ("PAdES", 2500, DOCUMENT_BYTES)
+FEW, MANY = (PADES, 100, DOCUMENT_BYTES), (PADES, 2500, DOCUMENT_BYTES)
+WAITS = Kind(synchronous=True)
 # How long a request that is refused comes again: where none may be refused, the test goes on to see what else is wrong.
 PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS = 300, 45
 Folders = dict[tuple[str, int, int], Path]  # by type of signature, number of documents, and bytes of each
@@ -43,23 +45,20 @@ class Load:
     limit_mb: int  # in which nothing is refused
     aim_mb: int = 0  # the next step down: what falls short of it is reported, and is no failure
     below_mb: int = 0  # in which refusals are fine, but a kill is not
-    signature_type: str = "PAdES"
+    kind: Kind = Kind()
     size_bytes: int = DOCUMENT_BYTES
-    synchronous: bool = False
 
     @property
     def name(self) -> str:
-        """With what is not usual: the type of signature or the kind of request before it, the size of documents behind it."""
-        kind = (
-            "sync_" if self.synchronous else "" if self.signature_type == "PAdES" else f"{self.signature_type.lower()}_"
-        )
+        """With what is not usual: the kind before it, the size of documents behind it."""
+        kind = f"{self.kind.name}_" if self.kind.name else ""
         size = "" if self.size_bytes == DOCUMENT_BYTES else f"_of_{self.size_bytes // 1_000_000}mb"
         return f"{kind}{self.documents}x{self.requests}{size}"
 
     @property
     def sent(self) -> tuple[str, int, int]:
         """What the folder of its documents is found by."""
-        return self.signature_type, self.documents, self.size_bytes
+        return self.kind.signature_type, self.documents, self.size_bytes
 
     def wrong(self, limit_mb: int, numbers: dict[str, float]) -> list[str]:
         """What does not hold under this limit that must."""
@@ -76,24 +75,26 @@ LOADS = (
     Load(100, 8, 256, 192, 192),
     Load(2500, 2, 320, 256, 256),
     Load(2500, 8, 512, 384, 320),
-    Load(2500, 1, 320, below_mb=256, signature_type=XADES),
-    Load(50, 2, 256, synchronous=True),
-    Load(50, 8, 512, synchronous=True),
-    Load(25, 2, 1024, size_bytes=LARGE_BYTES, synchronous=True),
-    Load(25, 8, 2048, size_bytes=LARGE_BYTES, synchronous=True),
+    Load(2500, 1, 320, below_mb=256, kind=Kind(XADES)),
+    Load(2500, 1, 320, below_mb=256, kind=Kind(visible_lt=True)),
+    Load(50, 2, 256, kind=WAITS),
+    Load(50, 8, 512, kind=WAITS),
+    Load(25, 2, 1024, size_bytes=LARGE_BYTES, kind=WAITS),
+    Load(25, 8, 2048, size_bytes=LARGE_BYTES, kind=WAITS),
 )
 
 
 def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judged: int) -> dict[str, float]:
     out = Path(tempfile.mkdtemp(prefix="batchseal-out-", dir="/var/tmp"))
+    options, flags = sandbox.long_term if load.kind.visible_lt else ((), ())
     try:
-        with engine.fresh_volume() as volume, Service(sandbox, f"{limit_mb}m", volume) as service:
+        with (
+            engine.fresh_volume() as volume,
+            Service(sandbox, f"{limit_mb}m", volume, options=options, flags=flags) as service,
+        ):
             idle_mb = service.watch.held() >> 20
             patience = PATIENCE_SECONDS if limit_mb >= load.limit_mb else SHORT_PATIENCE_SECONDS
-            kind, waits = load.signature_type, load.synchronous
-            sent, seconds = send_together(
-                URL, folder, out, load.requests, patience, signature_type=kind, synchronous=waits
-            )
+            sent, seconds = send_together(URL, folder, out, load.requests, patience, kind=load.kind)
             numbers: dict[str, float] = dict(service.watch.stop())
             alive = engine.running(service.name)
             said = engine.logs(service.name)
@@ -110,10 +111,9 @@ def run_load(sandbox: Sandbox, load: Load, limit_mb: int, folder: Path, *, judge
         }
         for failure in sorted({s.failure for s in sent if s.failure}):
             print(f"    {failure}")
-        if judged and load.signature_type == XADES:
-            numbers["valid"], numbers["seen_by_xmlsec1"] = count_valid_xml(folder, out, sandbox.root, judged)
-        elif judged:
-            numbers["valid"], numbers["seen_by_pdfsig"] = count_valid(folder, out, sandbox.root, judged)
+        if judged:
+            seen_by = "seen_by_xmlsec1" if load.kind.signature_type == XADES else "seen_by_pdfsig"
+            numbers["valid"], numbers[seen_by] = count_valid(folder, out, sandbox.root, judged, load.kind)
     finally:
         shutil.rmtree(out, ignore_errors=True)
     return numbers

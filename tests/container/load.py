@@ -1,7 +1,4 @@
-"""Several requests at once, each by a process of its own; others judge the documents afterwards.
-
-Of PDF pdfsig is the judge. Of XML xmlsec1 is, and lxml with cryptography (`batchseal verify`), which follow the chain too.
-"""
+"""Several requests at once, each by a process of its own."""
 
 import mmap
 import shutil
@@ -10,7 +7,7 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPException
 from multiprocessing import get_context
@@ -19,22 +16,39 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from harness.validators import pdfsig_verify
-from harness.validators.xml import certificate_file, only_signature_added, taken_by_xmlsec1
+from harness.visible_wishes import visible_long_term
 
 from batchseal.client.batch import BatchBody, Document, Wishes, find_documents
 from batchseal.client.http import Client, Progress, problem_of
 from batchseal.client.seal import BatchResult, check_target, fetch, follow
-from batchseal.commands.verify import check_files, load_roots
 from batchseal.errors import RequestFailed
 
 CLIENT, SECRET = "batch", "a-secret-of-the-container-test"
-CHUNK = 50
 PATIENCE_SECONDS = 300
 REFUSALS = (429, 503, 507)
-XADES = "XAdES"
+PADES, XADES = "PAdES", "XAdES"
 # Where a signed document begins in a reply, and a number of characters of base64 that makes whole bytes.
 CONTENT, PIECE_BYTES = b'"signedContent":"', 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What is asked of a request's documents, and whether its caller waits for them in the request itself."""
+
+    signature_type: str = PADES
+    visible_lt: bool = False  # PAdES with text and an image, at level LT
+    synchronous: bool = False
+
+    @property
+    def name(self) -> str:
+        """With what is not usual: nothing for invisible signatures in PDF that are asked for asynchronously."""
+        parts = ["sync"] * self.synchronous + ["visible_lt"] * self.visible_lt
+        return "_".join([*parts, *([self.signature_type.lower()] if self.signature_type != PADES else [])])
+
+    def wishes(self) -> Wishes:
+        if self.visible_lt:
+            return visible_long_term()
+        return Wishes(parent="ext:ExtensionContent" if self.signature_type == XADES else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +117,14 @@ def _set_gate(gate: Barrier | None) -> None:
     _gate = gate
 
 
-def send(url: str, folder: Path, out: Path, deadline: float, signature_type: str, synchronous: bool) -> Sent:
+def send(url: str, folder: Path, out: Path, deadline: float, kind: Kind) -> Sent:
     client = CountingClient(url, CLIENT, SECRET)
     client.deadline = deadline
-    wishes = Wishes(parent="ext:ExtensionContent" if signature_type == XADES else "")
-    body = BatchBody(find_documents([folder], signature_type), f"load {uuid4()}", "container test", wishes)
+    documents = find_documents([folder], kind.signature_type)
+    body = BatchBody(documents, f"load {uuid4()}", "container test", kind.wishes())
     check_target(body.documents, out)
     try:
-        if synchronous:
+        if kind.synchronous:
             with tempfile.TemporaryFile(dir=out.parent) as reply:
                 client.sign(body, reply)
                 return Sent(store_contents(reply, body.documents, out), client.refusals, client.impolite)
@@ -156,8 +170,7 @@ def send_together(
     patience_seconds: float = PATIENCE_SECONDS,
     *,
     all_in_flight: bool = False,
-    signature_type: str = "PAdES",
-    synchronous: bool = False,
+    kind: Kind | None = None,
 ) -> tuple[list[Sent], float]:
     """`requests` requests with the documents of `folder`, at once; results in `out`/0, 1, ... and the seconds it took.
 
@@ -168,50 +181,5 @@ def send_together(
     context = get_context("spawn")
     gate = context.Barrier(requests) if all_in_flight else None
     with ProcessPoolExecutor(requests, mp_context=context, initializer=_set_gate, initargs=(gate,)) as pool:
-        common = deadline, signature_type, synchronous
-        jobs = [pool.submit(send, url, folder, out / str(n), *common) for n in range(requests)]
+        jobs = [pool.submit(send, url, folder, out / str(n), deadline, kind or Kind()) for n in range(requests)]
         return [job.result() for job in jobs], time.monotonic() - started
-
-
-def count_valid(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int, int]:
-    """Signed files of `out`/* that are good, and how many of them pdfsig saw: the first `judged` of each request.
-
-    Good is: begins with its original, and where pdfsig sees it, whole file and chain to the root. Empties `out`.
-    """
-    originals = {document.name: document for document in find_documents([folder])}
-    valid = seen = 0
-    for batch in sorted(out.iterdir()):
-        paths = [path for path in sorted(batch.iterdir()) if begins_with(path, originals[path.name])]
-        chosen, rest = paths[:judged], paths[judged:]
-        chunks: Sequence[list[Path]] = [chosen[at : at + CHUNK] for at in range(0, len(chosen), CHUNK)]
-        valid += len(rest)
-        seen += len(chosen)
-        with ThreadPoolExecutor(2) as pool:
-            for run in pool.map(lambda chunk: pdfsig_verify(chunk, root), chunks):
-                valid += sum(bool(verdicts) and all(v.good for v in verdicts) for verdicts in run.values())
-        shutil.rmtree(batch)
-    return valid, seen
-
-
-def count_valid_xml(folder: Path, out: Path, root: bytes, judged: int) -> tuple[int, int]:
-    """The same of XML. Good is: has one signature more than its original, and where both judges see it, they take it."""
-    valid = seen = 0
-    with tempfile.TemporaryDirectory() as name:
-        beside = Path(name)
-        (beside / "root.pem").write_bytes(root)
-        roots = load_roots([beside / "root.pem"])
-        for batch in sorted(out.iterdir()):
-            files = sorted(batch.iterdir())
-            paths = [one for one in files if only_signature_added((folder / one.name).read_bytes(), one.read_bytes())]
-            chosen, rest = paths[:judged], paths[judged:]
-            taken = [verdict.path for verdict in check_files(chosen, roots, 2) if verdict.valid]
-            valid += len(rest) + (taken_by_xmlsec1(taken, certificate_file(taken[0], beside)) if taken else 0)
-            seen += len(chosen)
-            shutil.rmtree(batch)
-    return valid, seen
-
-
-def begins_with(signed: Path, original: Document) -> bool:
-    content = original.path.read_bytes()
-    with signed.open("rb") as file:
-        return file.read(len(content)) == content and file.read(1) != b""

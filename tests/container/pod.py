@@ -52,6 +52,19 @@ class Sandbox:
     def root(self) -> bytes:
         return (self.state / "sandbox" / "root.pem").read_bytes()
 
+    @property
+    def long_term(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Podman's options and the service's flags for the level LT: its time stamps, and whom to ask about its certificates."""
+        roots = "/etc/batchseal-roots.pem"
+        options = ("--mount", f"type=bind,source={self.state / 'sandbox' / 'root.pem'},target={roots},readonly")
+        flags = (
+            f"--timestamp-urls=http://127.0.0.1:{SANDBOX_PORT}/tsa",
+            f"--timestamp-roots={roots}",
+            f"--signer-roots={roots}",
+            "--revocation-private-hosts=127.0.0.1",
+        )
+        return options, flags
+
     def __enter__(self) -> "Sandbox":
         return self
 

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from harness.tools import find, missing
 from tests.container import engine
-from tests.container.load import CLIENT, SECRET, CountingClient, count_valid, send_together, silent
+from tests.container.judging import count_valid
+from tests.container.load import CLIENT, SECRET, CountingClient, send_together, silent
 from tests.container.pod import URL, Sandbox, Service
 
 from batchseal.client.batch import BatchBody, find_documents

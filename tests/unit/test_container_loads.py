@@ -26,9 +26,9 @@ LOAD = Load(100, 2, limit_mb=192, aim_mb=160, below_mb=128)
 def test_each_row_has_its_own_name_and_is_chosen_by_it() -> None:
     names = [load.name for load in LOADS]
     assert len(set(names)) == len(names)
-    assert {"100x2", "xades_2500x1", "sync_50x8", "sync_25x2_of_20mb"} <= set(names)
+    assert {"100x2", "xades_2500x1", "visible_lt_2500x1", "sync_50x8", "sync_25x2_of_20mb"} <= set(names)
     assert [chosen(load.name, every_step=False) for load in LOADS] == [[(load, load.limit_mb)] for load in LOADS]
-    assert chosen("2500x8@384,sync_50x2", every_step=False) == [(LOADS[3], 384), (LOADS[5], 256)]
+    assert chosen("2500x8@384,sync_50x2", every_step=False) == [(LOADS[3], 384), (LOADS[6], 256)]
 
 
 @pytest.mark.parametrize("every_step", [False, True])
@@ -42,7 +42,7 @@ def test_all_limits_and_aims_are_run_once(every_step: bool) -> None:
 
 def test_synchronous_rows_have_half_of_what_the_original_asks_for() -> None:
     originals = {(50, 2): 512, (50, 8): 1024, (25, 2): 2048, (25, 8): 4096}
-    limits = {(load.documents, load.requests): load.limit_mb for load in LOADS if load.synchronous}
+    limits = {(load.documents, load.requests): load.limit_mb for load in LOADS if load.kind.synchronous}
     assert limits == {row: original // 2 for row, original in originals.items()}
     assert {load.size_bytes for load in LOADS if load.documents == 25} == {LARGE_BYTES}
 
