@@ -31,7 +31,9 @@ class TimestampAuthority:
         self._key = signer.key
         self._chain = [asn1_x509.Certificate.load(der) for der in signer.chain_der()[:2]]
         certificate = hashlib.sha256(self._chain[0].dump()).digest()
-        self._signing_certificate = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": certificate})]})
+        made = tsp.SigningCertificateV2({"certs": [tsp.ESSCertIDv2({"cert_hash": certificate})]})
+        # What was read from DER is written as it stands. What was made is encoded anew again and again, by each level around it.
+        self._signing_certificate = tsp.SigningCertificateV2.load(made.dump())
 
     def reply(self, data: bytes) -> bytes:
         """The answer to a request, as a DER TimeStampResp: granted, or rejected if the request is malformed."""
