@@ -9,7 +9,7 @@ from harness.service import RunningService
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.load import Load, full_load
 from tests.adversity.drills.registry import Figures, Trial, drill, within
-from tests.support.service import FAST, documents, finished
+from tests.support.service import FAST, documents, finished, until
 
 SHARE, OUT_SECONDS = 0.8, 30
 FLAGS = (*FAST, "--sandbox-latency=100", "--sandbox-multisign=20")
@@ -28,6 +28,7 @@ def sigterm(folder: Path) -> Iterator[Trial]:
         place.mkdir()
         with RunningService(*FLAGS, folder=place) as service:
             load = Load(service, contents, SHARE * full)
+            until(lambda: load.acknowledged, within(60))
             time.sleep(2 + number % 4 * 0.7)
             began = time.monotonic()
             service.process.terminate()
@@ -37,7 +38,6 @@ def sigterm(folder: Path) -> Iterator[Trial]:
             load.join()
         assert out < within(OUT_SECONDS), f"out after {out:.1f} s"
         assert service.process.returncode == 0
-        assert load.acknowledged
         with RunningService(*FLAGS, folder=place) as service:
             for reference in load.acknowledged:
                 status = finished(service, reference, within(60))
