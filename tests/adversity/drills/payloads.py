@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 from harness.service import RunningService
@@ -26,14 +27,21 @@ def bit_flips(folder: Path) -> Iterator[Trial]:
     chance = random.Random(12)
     with RunningService(*FAST, "--workers=1", folder=folder) as service:
         targets: list[tuple[int, list[dict[str, str]], StoredPayload]] = []
-        for name in ("file", "segment"):
+        names = count()
+
+        def next_is_in(suffix: str) -> bool:
+            """Hands in one more batch. Keeps it as a target if its payload lies in a file of this kind."""
+            name, known = f"target {next(names)}", {one.id for one in stored_payloads(folder / "temp")}
             assert post(service, batch(name, contents))[0] == 200
             operation = finished(service, name).operation_id
-            until(lambda: any((folder / "temp" / "spill").glob("*.segment")), within(10))
-            known = {payload.id for _, _, payload in targets}
             (payload,) = [one for one in stored_payloads(folder / "temp") if one.id not in known]
-            assert payload.path.suffix == (".spill" if name == "file" else ".segment")
-            targets.append((operation, entries(service, operation), payload))
+            if payload.path.suffix == suffix:
+                targets.append((operation, entries(service, operation), payload))
+            return payload.path.suffix == suffix
+
+        assert next_is_in(".spill"), "the first payload lies in a segment that nobody can have made"
+        # A segment is there before it can be used: payloads become files until its space has reached the disk.
+        until(lambda: next_is_in(".segment"), within(30), 0.2)
 
         def trial(number: int) -> Figures:
             operation, good, payload = targets[number % 2]
