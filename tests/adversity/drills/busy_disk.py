@@ -18,14 +18,15 @@ from tests.support.service import FAST, batch, documents, finished, post, until
 
 READY_SECONDS = 10
 FULL_BYTES, QUICK_BYTES = 4 << 30, 512 << 20
-WRITER_SECONDS, DIRTY_SECONDS = 120, 30
-# Writes the same file over and over, and ends by itself. The kernel writes some of it out meanwhile: it writes half as much more.
+DIRTY_SECONDS = 30
+# Writes the same file over and over, until it or the drill is ended. The kernel writes some of it out meanwhile: it writes half
+# as much more.
 WRITER = """
-import ctypes, os, signal, sys, time
+import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 file, size, piece = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT, 0o600), int(sys.argv[2]), os.urandom(1 << 20)
-at, end = 0, time.monotonic() + float(sys.argv[3])
-while time.monotonic() < end:
+at = 0
+while True:
     os.pwrite(file, piece, at)
     at = (at + len(piece)) % size
 """
@@ -83,9 +84,9 @@ def start_seconds(service: RunningService, contents: list[bytes], reference: str
 
 @contextmanager
 def writer(path: Path, dirty_bytes: int) -> Iterator[None]:
-    """Keeps about `dirty_bytes` unwritten on the file system of `path`, for two minutes at most."""
+    """Keeps about `dirty_bytes` unwritten on the file system of `path`."""
     size = dirty_bytes + dirty_bytes // 2
-    command = [sys.executable, "-I", "-S", "-c", WRITER, str(path), str(size), str(WRITER_SECONDS)]
+    command = [sys.executable, "-I", "-S", "-c", WRITER, str(path), str(size)]
     process = subprocess.Popen(command)
     try:
         with suppress(AssertionError):  # how much is missing stands in the figures
