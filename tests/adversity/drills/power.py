@@ -93,7 +93,7 @@ def power_cuts(folder: Path, one: Cut[LoadT]) -> Iterator[Trial]:
                 figures = one.judge(service, load)
                 # And it goes on.
                 assert post(service, batch("after the cut", documents(3)))[0] == 200
-                assert finished(service, "after the cut", 20).status == "EXECUTED"
+                assert finished(service, "after the cut", within(20)).status == "EXECUTED"
             shutil.rmtree(place / "work", ignore_errors=True)
         image.unlink()
         copy.unlink()
@@ -111,9 +111,7 @@ def power_cuts(folder: Path, one: Cut[LoadT]) -> Iterator[Trial]:
                     until(lambda: not living(place), within(5))
                 else:
                     time.sleep(chance.uniform(0.3, 2.5))
-                    for pid in [service.process.pid, *(pid for pid, _ in descendants(service.process.pid))]:
-                        with suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGSTOP)
+                    stand_still(service)
                 volumes.copy_of_disk(image, copy)
                 appended = {path.name: path.read_bytes() for path in payload_files(place)}
                 load.end()
@@ -125,6 +123,31 @@ def power_cuts(folder: Path, one: Cut[LoadT]) -> Iterator[Trial]:
         return load, appended
 
     yield trial
+
+
+def stand_still(service: RunningService) -> None:
+    """Stops all processes of the service. One that waits for its disk goes on until the disk has answered; so does this."""
+
+    def family() -> set[int]:
+        return {service.process.pid, *(pid for pid, _ in descendants(service.process.pid))}
+
+    def all_stand() -> bool:
+        members = family()
+        for pid in members:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+        # One that stands makes no further process, so whoever was made meanwhile is seen now.
+        return all(map(stands, members)) and family() == members
+
+    until(all_stand, within(30))
+
+
+def stands(pid: int) -> bool:
+    """Whether all threads of a process are stopped, or have ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        states = [(task / "stat").read_text("utf-8", "replace") for task in Path(f"/proc/{pid}/task").iterdir()]
+        return all(state.rpartition(")")[2].split()[0] in "TtZX" for state in states)
+    return True
 
 
 @contextmanager
@@ -179,7 +202,7 @@ def judge_cut(service: RunningService, load: Load, contents: list[bytes]) -> Non
         assert client.status(reference).finished, f"{reference} was finished before the cut"
     client.close()
     for reference in load.acknowledged:
-        status = finished(service, reference, 20)
+        status = finished(service, reference, within(20))
         assert status.status == "EXECUTED", f"{reference}: {status}"
         judge_result(service, status.operation_id, contents, verified=2 * (reference == load.acknowledged[-1]))
         if reference in load.results:
