@@ -105,7 +105,7 @@ def judge(
     signed_before = signed_values(folder)
     run("operations", "resume", "--held", f"--temp-folder={folder / 'temp'}")
     for reference in held:
-        assert finished(service, reference, 60).status == "EXECUTED"
+        assert finished(service, reference, within(60)).status == "EXECUTED"
     after = signed_values(folder)
     assert signed_before.items() <= after.items(), "a document that the backup knows as signed was signed again"
     return {"finished_max": len(results), "held_max": len(held), "signed_in_backup_max": len(signed_before)}

@@ -35,11 +35,11 @@ def prepare(folder: Path) -> Path:
         for reference in ("old 1", "old 2"):
             assert post(service, batch(reference, documents(3)))[0] == 200
             finished(service, reference)
-        until(lambda: asyncio.run(count(service, "audit_pending")) == 0, 10)
+        until(lambda: asyncio.run(count(service, "audit_pending")) == 0, within(10))
         other.set(0)
         assert post(service, batch("live", documents(5)))[0] == 200
         finished(service, "live")
-        until(lambda: asyncio.run(count(service, "audit_pending")) == 0, 10)
+        until(lambda: asyncio.run(count(service, "audit_pending")) == 0, within(10))
         # As after a restart of the machine: what its uptime was says nothing any more, the clock did not "jump".
         asyncio.run(execute(service, "DELETE FROM housekeeping"))
     return made
@@ -50,7 +50,9 @@ def purge_trial(made: Path, place: Path, site: str, everything: bool) -> Figures
     service = RunningService(*FAST, *KEEPING, folder=place)
     with crashing(site, everything), suppress(SystemExit), service:
         # Where everything is killed it may be so before the service is ready, or a moment later.
-        until(lambda: service.process.poll() is not None if everything else b"signer ended" in log_of(place), 15)
+        until(
+            lambda: service.process.poll() is not None if everything else b"signer ended" in log_of(place), within(15)
+        )
         if not everything:
             judge_purged(service)
             return {}
