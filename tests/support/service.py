@@ -14,12 +14,15 @@ from harness.service import RunningService
 from harness.waiting import PATIENCE_SECONDS, until
 
 from batchseal.client.http import BatchStatus, Client
+from batchseal.errors import RequestFailed
 from batchseal.settings.client_services import ClientServices
 
 BASE = "/signstash/einvoice-integration-client-ws/api/v0"
 SYNC, ASYNC = f"{BASE}/document/sign/base64/", f"{BASE}/async/document/sign/base64/"
 ASYNC_PARTS = f"{BASE}/async/document/sign/"
 FAST = ("--sandbox-credential=p256",)
+# The statuses of those who may know later what they do not say now. 0: the connection broke.
+AWAY = (0, 429, 502, 503, 504)
 
 
 def credentials(service: RunningService) -> tuple[str, str]:
@@ -121,7 +124,13 @@ def finished(service: RunningService, reference: str, seconds: float = PATIENCE_
         last: list[BatchStatus] = []
 
         def is_finished() -> bool:
-            last[:] = [client.status(reference)]
+            try:
+                last[:] = [client.status(reference)]
+            except RequestFailed as problem:
+                # Who cannot answer now is asked again, as long as there is time: a process or the database starts again.
+                if problem.status not in AWAY:
+                    raise
+                return False
             return bool(last[0].finished)
 
         until(is_finished, seconds, 0.1)
