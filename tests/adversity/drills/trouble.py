@@ -44,6 +44,13 @@ def postmaster(service: RunningService) -> int:
     return int((service.folder / "temp" / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
 
 
+def is_another(service: RunningService, pid: int) -> bool:
+    """Whether the embedded server's first process is another one than that."""
+    with suppress(OSError, ValueError, IndexError):  # its file goes with the old one, and is written by the new one
+        return postmaster(service) != pid
+    return False
+
+
 @drill("postgres-trouble", quick=2, short=15, long=150)
 def postgres_trouble(folder: Path) -> Iterator[Trial]:
     """In turn: the server is killed, told to restart, and away for a minute (stopped: it neither answers nor refuses)."""
@@ -59,13 +66,13 @@ def postgres_trouble(folder: Path) -> Iterator[Trial]:
             pid = postmaster(service)
             kind = number % 3
             connects = 0.0
-            if kind == 0:
-                os.kill(pid, signal.SIGKILL)
-            elif kind == 1:
-                os.kill(pid, signal.SIGINT)  # fast shutdown; the supervisor starts it again
-            else:
+            if kind == 2:
                 connects = away(service, folder, AWAY_SECONDS)
             began = time.monotonic()
+            if kind != 2:
+                # SIGINT: fast shutdown. The supervisor starts the server again, which until then may seem to be there.
+                os.kill(pid, signal.SIGINT if kind else signal.SIGKILL)
+                until(lambda: is_another(service, pid), within(20))
 
             def answered() -> bool:
                 with suppress(OSError):
@@ -137,13 +144,12 @@ def disk_full(folder: Path) -> Iterator[Trial]:
 
         def trial(number: int) -> Figures:
             kind = number % 3
+            if kind == 0:
+                fill(ballast, mount)  # Before there is a connection: its headers would have to come within seconds.
             with connect(service, within(30)) as connection:
-                connection.sendall(head(service, len(body), Connection="close") if kind else b"")
-                if kind == 0:
-                    fill(ballast, mount)
-                    began = time.monotonic()
-                    connection.sendall(head(service, len(body), Connection="close"))
-                else:
+                began = time.monotonic()
+                connection.sendall(head(service, len(body), Connection="close"))
+                if kind:
                     half = len(body) // 2 if kind == 1 else len(body) - 1000
                     connection.sendall(body[:half])
                     time.sleep(0.3)
