@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.processes import family
 from harness.service import RunningService
+from tests.adversity.drills import registry
 from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, documents, finished, get, post, until
 
@@ -25,6 +26,8 @@ PROBE_SECONDS = 1.0
 SETTLED_SECONDS = 2.0
 AFTER_SECONDS = 15.0
 SAMPLE_SECONDS = 0.005
+# So much may wait for the worker in the suite, at every so many connections.
+MOST_UNREAD_BYTES, UNREAD_EVERY = 8_000_000, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +90,30 @@ def header_flood(folder: Path) -> Iterator[Trial]:
 
 
 def send(service: RunningService, flood: Flood, stack: ExitStack) -> None:
-    """Opens the connections and sends on each; what is cut meanwhile stays cut."""
-    began, sent_bytes = time.monotonic(), 0
+    """Opens the connections and sends on each; what is cut meanwhile stays cut.
+
+    After a pause of this process nothing is made up for: it would come at once. In the suite a worker that gets no processor for
+    a while is waited for, or it would get all at once that a network would have brought meanwhile.
+    """
+    due = time.monotonic()
     for number in range(CONNECTIONS):
+        due = max(due, time.monotonic()) + (len(flood.sent) / flood.rate if flood.rate else 0.0)
         source = (f"127.0.1.{1 + number % flood.addresses}", 0)
         one = stack.enter_context(socket.create_connection(("127.0.0.1", service.port), within(10), source))
         with suppress(OSError):
             if flood.first:
                 one.sendall(flood.first)
             one.sendall(flood.sent)
-        sent_bytes += len(flood.sent)
-        if flood.rate and (early := began + sent_bytes / flood.rate - time.monotonic()) > 0:
-            time.sleep(early)
+        if flood.rate:
+            time.sleep(max(0.0, due - time.monotonic()))
+            if not registry.FULL and number % UNREAD_EVERY == 0:
+                until(lambda: unread_bytes(service.port) <= MOST_UNREAD_BYTES, within(10), SAMPLE_SECONDS)
+
+
+def unread_bytes(port: int) -> int:
+    """What the kernel holds of connections to a local port that nobody has read yet (proc(5), `net/tcp`)."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+    return sum(int(one[4].partition(":")[2], 16) for one in lines if one[1].endswith(f":{port:04X}"))
 
 
 def probe(service: RunningService) -> float:
