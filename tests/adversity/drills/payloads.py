@@ -15,6 +15,7 @@ from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.support.service import FAST, batch, connect, documents, finished, head, post, spill_files, until
 
 WARM_UP = 20
+MOST_GROWTH_MB = 10
 
 
 @drill("bit-flips", quick=30, short=1000, long=20_000)
@@ -103,14 +104,17 @@ def upload_abort(folder: Path) -> Iterator[Trial]:
             until(lambda: not spill_files(folder), within(5))
         before = own_bytes(service)
 
+        def growth_mb() -> float:
+            return (own_bytes(service) - before) / 1e6
+
         def trial(number: int) -> Figures:
             abort(service, body, chance.randrange(1, len(body)), reset=number % 2 == 0)
             gone = until(lambda: not spill_files(folder), within(5))
             figures = {"seconds_until_gone_max": gone}
             if number % 20 == 19:
-                growth = (own_bytes(service) - before) / 1e6
-                assert growth < 10, f"memory grew by {growth:.1f} MB"
-                figures["memory_growth_mb_max"] = growth
+                # The last uploads may still be held; that goes, and what was lost of their memory stays.
+                until(lambda: growth_mb() < MOST_GROWTH_MB, within(5))
+                figures["memory_growth_mb_max"] = growth_mb()
             return figures
 
         yield trial
