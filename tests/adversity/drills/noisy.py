@@ -14,7 +14,7 @@ from harness.service import RunningService
 from harness.waiting import until
 from tests.adversity.drills import registry
 from tests.adversity.drills.neighbours import GREEDY, Probes, Repeated, body_of, call, request, two_clients
-from tests.adversity.drills.registry import Figures, Trial, drill
+from tests.adversity.drills.registry import Figures, Trial, drill, within
 from tests.adversity.drills.slow_readers import finished, reader
 from tests.support.service import ASYNC, BASE, SYNC, connect, documents
 
@@ -123,7 +123,7 @@ def space(service: RunningService, trial: int) -> AbstractContextManager[object]
             call(service, GREEDY, ASYNC, body_of(f"{reference} {len(content)}", [content]))[0] for content in contents
         ]
 
-    until(lambda: set(work(0)) == {507}, 120)
+    until(lambda: set(work(0)) == {507}, within(120))
     return Repeated(work)
 
 
