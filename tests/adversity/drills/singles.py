@@ -8,7 +8,7 @@ import base64
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from tests.adversity.drills.crashes import (
     made,
 )
 from tests.adversity.drills.judge import judge_result, judge_signatures, judge_stored, owner, result_of
-from tests.adversity.drills.load import Singles, signed_contents
+from tests.adversity.drills.load import CALLERS, Singles, signed_contents
 from tests.adversity.drills.power import Cut, power_cuts
 from tests.adversity.drills.purging import copied, crashing
 from tests.adversity.drills.registry import Figures, Trial, drill, within
@@ -188,9 +188,16 @@ def cut_singles(folder: Path, written_back: float = 0.5) -> Iterator[Trial]:
 
 
 def load_on(service: RunningService) -> Singles:
-    """Callers whose payloads lie in segments by now, if the service is still there."""
+    """Callers whose payloads lie in segments by now, one of which has reached the disk, if the service is still there."""
+
+    def wait_for(condition: Callable[[], object]) -> None:
+        until(lambda: condition() or service.process.poll() is not None, within(FINISHED_SECONDS))
+
     load = Singles(service)
-    until(lambda: in_segments(service) or service.process.poll() is not None, within(FINISHED_SECONDS))
+    wait_for(lambda: in_segments(service))
+    before = set(load.results)
+    # Whichever caller has that payload: its payload is on the disk when the caller has its result.
+    wait_for(lambda: len({reference.split()[1] for reference in set(load.results) - before}) == CALLERS)
     return load
 
 
