@@ -61,7 +61,7 @@ class Observed:
 
     def lines(self) -> list[dict[str, Any]]:
         """The lines of the log so far, those of PostgreSQL and of the sandbox left out."""
-        lines = self.service.log.read_text().splitlines()
+        lines = self.service.log.read_text().rpartition("\n")[0].splitlines()  # the last line may still be written
         return [json.loads(line) for line in lines if line.startswith('{"')]
 
     def said(self, **fields: Any) -> list[dict[str, Any]]:
