@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from harness.local_keys import PIN, make_pkcs12, make_token
 from harness.service import descendants
 from harness.tools import SOFTHSM, missing
-from harness.waiting import eventually
 from pyhanko.sign.validation.generic_cms import validate_sig_integrity
 
 from batchseal.errors import ConfigurationError, CredentialUnusable, UpstreamAuthRefused
@@ -44,11 +44,13 @@ def connect(
     return RemoteUpstream(Settings(upstream_url=url, temp_folder=folder, **settings), ClientServices.load(path), pace)
 
 
-async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS, signed: set[int] | None = None) -> None:
-    """`signed` gets the position of each digest as soon as its signature is there."""
+async def sign_all(
+    upstream: RemoteUpstream, digests: list[bytes] = DIGESTS, begun: Callable[[int], None] | None = None
+) -> None:
+    """`begun` is called once, with the number of the first signatures that are there."""
     credential = await upstream.credential(CALLER)
     key = x509.load_der_x509_certificate(credential.chain[0]).public_key()
-    signed = set() if signed is None else signed
+    signed = set[int]()
     async for part in upstream.sign(CALLER, credential, digests, request_key="k"):
         for position, value in part:
             assert isinstance(value, bytes), value
@@ -60,6 +62,9 @@ async def sign_all(upstream: RemoteUpstream, digests: list[bytes] = DIGESTS, sig
             pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
             scheme = pss if credential.scheme == "pss" else padding.PKCS1v15()
             key.verify(value, digests[position], scheme, Prehashed(hashes.SHA256()))
+        if begun is not None:
+            begun(len(signed))
+            begun = None
     assert len(signed) == len(digests)
 
 
@@ -128,16 +133,19 @@ async def test_softhsm(tmp_path: Path, kind: str, pss: bool) -> None:
 async def test_a_dead_token_process_is_started_again(tmp_path: Path) -> None:
     others = set(token_processes())  # of tests before, which may be about to end
     url, _ = make_token(tmp_path, "rsa2048")
-    upstream = connect(tmp_path, url, pace=UpstreamPace(repeating=Backoff(0.05, 20.0, 3.0)))
+    # Of its calls no more than four are under way, so that most digests are not signed when the first call has been answered.
+    upstream = connect(tmp_path, url, pace=UpstreamPace(repeating=Backoff(0.05, 20.0, 3.0), call_digests=100))
     await upstream.credential(CALLER)
-    digests, signed = [hashlib.sha256(b"%d" % n).digest() for n in range(1500)], set[int]()
-    signing = asyncio.create_task(sign_all(upstream, digests, signed))
-    await eventually(lambda: signed)
-    assert len(signed) < len(digests)
-    (process,) = set(token_processes()) - others
-    os.kill(process, signal.SIGKILL)
-    await signing
-    assert set(token_processes()) - others - {process}
+    killed = set[int]()
+
+    def kill(signed: int) -> None:
+        assert signed < 1500
+        killed.update(set(token_processes()) - others)
+        (process,) = killed
+        os.kill(process, signal.SIGKILL)
+
+    await sign_all(upstream, [hashlib.sha256(b"%d" % n).digest() for n in range(1500)], kill)
+    assert set(token_processes()) - others - killed
     await upstream.close()
 
 
