@@ -8,7 +8,9 @@ import json
 import ssl
 import subprocess
 import sys
+import time
 from contextlib import asynccontextmanager, contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -19,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from harness.stream_server import stream_server
-from harness.waiting import eventually
 
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError, UpstreamTransient
 from batchseal.operation import Caller
@@ -122,24 +123,25 @@ async def test_a_restart_of_the_service_is_lived_through(tmp_path):
 
 
 async def test_short_tokens_are_renewed_before_they_end(tmp_path, monkeypatch):
+    """Time goes by for the upstream alone. With tokens of a few seconds, one would end on its way when the machine is busy."""
     rejected: list[Any] = []
+    seconds, ahead, known_since = 250, [0.0], dict[str, float]()
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + ahead[0])
+    monkeypatch.setattr("batchseal.upstream.tokens.time", clock)
 
     def reject(self: ClientCredentials, token: Any) -> bool:
         rejected.append(token)
         return True
 
     monkeypatch.setattr(ClientCredentials, "reject", reject)
-    with sandbox(tmp_path, "--token-seconds=2") as address:
+    with sandbox(tmp_path, f"--token-seconds={seconds}") as address:
         async with connected(tmp_path, address, upstream_tries=1) as upstream:
-            tokens = set()
-
-            async def has_had_three_tokens():
+            while len(known_since) < 4:
                 await sign_all(upstream, 2)
                 (account,) = upstream.accounts
-                tokens.add(await account.tokens.token())
-                return len(tokens) == 3
-
-            await eventually(has_had_three_tokens, pause=0.1)
+                since = known_since.setdefault(await account.tokens.token(), clock.monotonic())
+                assert clock.monotonic() - since < seconds, "a token was used that had ended"
+                ahead[0] += seconds / 8
     assert rejected == []
 
 
