@@ -18,6 +18,8 @@ from batchseal.store.upkeep import Upkeep
 
 Connect = Callable[..., Awaitable[Store]]
 SHARED = "shared:/volume"
+# A lease that does not run out while a test waits for the disk.
+FOR_LONG_SECONDS = 3600.0
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ async def test_whoever_reads_the_payload_takes_over_what_ran_out(
     one, other = uuid4(), uuid4()
     store, second = await connect(one), await connect(other)
     row = await register(store, one)
-    held = await store.claim_one(row.id, LEASE_SECONDS)
+    held = await store.claim_one(row.id, FOR_LONG_SECONDS)
     assert held is not None
     await in_contact(sees_all_rows, other)
     assert await second.claim(10, LEASE_SECONDS) == []
@@ -155,6 +157,7 @@ async def test_time_in_which_the_database_was_away_does_not_count(
     row = await register(store, one)
     assert await store.claim_one(row.id, LEASE_SECONDS) is not None
     await run_out(sees_all_rows)
+    await in_contact(sees_all_rows, other, 0)
     assert await second.claim(10, LEASE_SECONDS) == []  # it has only just come
     await in_contact(sees_all_rows, other)
     table = InstanceTable(second.database, other)
@@ -165,7 +168,7 @@ async def test_time_in_which_the_database_was_away_does_not_count(
     assert await second.claim(10, LEASE_SECONDS) == []
     assert await second.claim_one(row.id, LEASE_SECONDS) is None
     # The holder renews what has run out, since nobody has taken it.
-    assert await store.renew(row.id, 2, LEASE_SECONDS)
+    assert await store.renew(row.id, 2, FOR_LONG_SECONDS)
     await in_contact(sees_all_rows, other)
     assert await second.claim(10, LEASE_SECONDS) == []
     await run_out(sees_all_rows)
@@ -257,6 +260,7 @@ async def test_one_instance_at_a_time_has_a_lane(connect: Connect, sees_all_rows
     assert (taken.mine, taken.fence) == (True, 2)
     # One that ran out waits for its holder, until the other one has been in contact for a whole lease.
     await sees_all_rows.execute("UPDATE credential_lanes SET until = now() - interval '1 s'")
+    await in_contact(sees_all_rows, one, 0)
     assert not (await first.take_lane("c", want=False)).mine
     await in_contact(sees_all_rows, one)
     assert (await first.take_lane("c", want=False)).fence == 3
@@ -273,6 +277,7 @@ async def test_one_instance_at_a_time_has_a_duty(connect: Connect, sees_all_rows
     assert await second.take_duties(["a", "b", "c"]) == {"c"}
     assert await first.take_duties(["a", "b"]) == {"a", "b"}
     await sees_all_rows.execute("UPDATE duties SET until = now() - interval '1 s'")
+    await in_contact(sees_all_rows, other, 0)
     assert await second.take_duties(["a"]) == set()
     await in_contact(sees_all_rows, other)
     assert await second.take_duties(["a"]) == {"a"}
