@@ -1,6 +1,7 @@
 """Whole services that share a payload store: a folder that all mount, or an object store behind a proxy that can do wrong."""
 
 import asyncio
+import socket
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -153,13 +154,17 @@ def test_broken_uploads_leave_nothing(folder: Path, killed: bool) -> None:
         one = rig.start("one", *store.flags)
 
         def broken(number: int) -> None:
-            from tests.support.service import connect, head
+            from tests.support.service import connect, head, reply
 
             body = large if number % 10 == 0 else small
             with connect(one) as connection:
                 connection.sendall(head(one, len(body)) + body[: -1 - number])
                 if killed:
                     until(lambda: one.process.poll() is not None, SECONDS)
+                else:
+                    # The service closes the connection once it has read all that there is: no upload begins after that.
+                    connection.shutdown(socket.SHUT_WR)
+                    reply(connection)
 
         count = 12 if killed else 100
         with ThreadPoolExecutor(count if killed else 8) as pool:
