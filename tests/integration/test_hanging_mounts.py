@@ -37,8 +37,8 @@ def test_a_mount_that_hangs_holds_up_its_own_folder_alone(place: Path) -> None:
         with RunningService(*FAST, *FAST_FLAGS, folder=place) as service:
             put(folders["works"], "first.pdf", invoice(1, size_bytes=9_000))
             until(lambda: "first.pdf" in below(folders["works"].output), 90)
-            assert b"does not answer" in service.log.read_bytes()
-            assert b"batchseal_hotfolder_folders_stalled 1.0" in get(service, "/metrics")[2]
+            until(lambda: b"does not answer" in service.log.read_bytes())
+            until(lambda: b"batchseal_hotfolder_folders_stalled 1.0" in get(service, "/metrics")[2])
             # A client service that comes later begins too, and one whose folder hangs goes.
             later = configured(place, "works", "later")
             put(later["later"], "second.pdf", invoice(2, size_bytes=9_000))
