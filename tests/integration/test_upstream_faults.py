@@ -106,9 +106,12 @@ async def test_calls_are_full_and_limited_in_number(tmp_path):
         assert double.calls["signHash"] == double.calls["authorize"] == 3
         double.multisign, double.calls = 10, {}
         await upstream.close()
-    double.most_at_once = 0
+    double.most_at_once, double.may_sign = 0, asyncio.Event()
     async with short(tmp_path, double) as upstream:
-        await sign_all(upstream, 200)
+        signing = asyncio.create_task(sign_all(upstream, 200))
+        await eventually(lambda: double.at_once == 4)  # however long it takes until the fourth one has come
+        double.may_sign.set()
+        await signing
     assert double.calls["signHash"] == 20 and double.most_at_once == 4
 
 
