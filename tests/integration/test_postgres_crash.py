@@ -84,6 +84,7 @@ async def test_a_lock_file_that_names_somebody_else(service_folder: Path, name: 
     await connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     lock_file = service_folder / name
     lines = lock_file.read_text("utf-8").splitlines()
+    process.send_signal(signal.SIGSTOP)  # it would start the server again
     os.kill(int(lines[0]), signal.SIGKILL)
     process.kill()
     await process.wait()

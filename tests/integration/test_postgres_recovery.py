@@ -48,10 +48,11 @@ async def killed(service_folder: Path) -> Path:
         await connection.execute(insert, first, first + TRANSACTION_ROWS - 1)
     await connection.execute("DROP TABLE dropped")
     await connection.execute("DELETE FROM kept WHERE number % 3 = 0")
+    supervisor.send_signal(signal.SIGSTOP)  # it would start the server again
     for pid in find_processes(cluster_name(service_folder / "data")):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    supervisor.kill()  # at once: it would start the server again
+    supervisor.kill()
     connection.terminate()
     await supervisor.wait()
     await end_processes(cluster_name(service_folder / "data"))
