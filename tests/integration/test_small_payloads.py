@@ -140,7 +140,7 @@ async def test_leave_is_not_asked_for_beside_what_is_being_signed(
         assert told.count("announce") == 1
     held.set()
     for row in rows:
-        assert await house.parts.service.finished_within(CALLER, row, 30) is not None
+        assert await house.parts.service.finished_within(CALLER, row, 120) is not None
     await sealed(house, "alone again")
     assert told.count("announce") == 2
 

@@ -51,7 +51,7 @@ async def test_leave_to_sign_is_asked_for_before_the_row_is_written(
 
 async def test_the_trail_knows_without_reading_what_the_payload_says(running: Running) -> None:
     row = await running.submit("sync", CONTENTS[:3], Mode.SYNC)
-    assert await running.service.finished_within(CALLER, row, 20) is not None
+    assert await running.service.finished_within(CALLER, row, 120) is not None
     with closing(OperationReader(running.parts.payloads, records_of(row.payloads)).open()) as reader:
         assert running.parts.known.of(row.id) == signed_facts(reader, [0, 1, 2])
 
