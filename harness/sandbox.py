@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from batchseal.sandbox.authority import stored_port
 from batchseal.settings.client_services import make_sandbox_services
+from harness.service import free_port
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,14 @@ class Sandbox:
 
 @contextmanager
 def running_sandbox(folder: Path, *options: str, log: BinaryIO | None = None) -> Iterator[Sandbox]:
-    """`log` gets what the process writes to standard error; None: that of this process."""
+    """`log` gets what the process writes to standard error; None: that of this process.
+
+    The first sandbox in a folder gets a port that the kernel gives to nobody, so that a later one there can have it again.
+    """
     services = make_sandbox_services(folder, folder)
     command = [sys.executable, "-m", "batchseal.sandbox", f"--folder={folder}", f"--services={services}", *options]
+    if not stored_port(folder) and not any(option.startswith("--port") for option in options):
+        command.append(f"--port={free_port()}")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         assert process.stdout is not None
         try:

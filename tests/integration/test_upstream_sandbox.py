@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from harness.service import free_port
 from harness.stream_server import stream_server
 
 from batchseal.errors import CredentialUnusable, UpstreamAuthRefused, UpstreamError, UpstreamTransient
@@ -112,7 +113,7 @@ async def test_signs_with_every_key_and_level(tmp_path, options):
 
 
 async def test_a_restart_of_the_service_is_lived_through(tmp_path):
-    with running_sandbox(tmp_path) as (first, address):
+    with running_sandbox(tmp_path, f"--port={free_port()}") as (first, address):
         async with connected(tmp_path, address) as upstream:
             before = await sign_all(upstream, 3)
             first.terminate()
