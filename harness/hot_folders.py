@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +65,12 @@ def configure(work: Path, folders: Named, hot: Mapping[str, Any] | None = None, 
 
 
 def below(folder: Path) -> dict[str, bytes]:
-    """The files below a folder by their paths, but those of the service itself."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files_below(folder)}
+    """The files below a folder by their paths, but those of the service itself, and those that it takes away meanwhile."""
+    found = dict[str, bytes]()
+    for path in files_below(folder):
+        with suppress(FileNotFoundError):
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
 
 
 def files_below(folder: Path) -> Iterator[Path]:

@@ -100,8 +100,8 @@ async def test_a_folder_waits_for_its_threshold_and_for_the_time(folders: Folder
         put(folders, "1.bin", b"1")
         put(folders, "2.bin", b"2")
         await eventually(lambda: folder.waiting == 2)
-        for _ in range(4):
-            put(folders, f"{len(below(folders.input)) + 1}.bin", os.urandom(4))
+        for number in range(3, 7):
+            put(folders, f"{number}.bin", os.urandom(4))
         await eventually(lambda: len(below(folders.output)) == 6)
     sizes = [row.documents_total for row, _, _ in service.operations.values()]
     assert sum(sizes) == 6 and max(sizes) <= 3, "an operation takes at most as many as the threshold"
