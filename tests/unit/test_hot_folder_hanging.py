@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from harness.hot_folders import Folders, below, left_over, put
-from harness.waiting import eventually
+from harness.waiting import eventually, until
 from tests.support.hot_folders import SigningDouble
 from tests.unit.test_hot_folder_crashes import claim, context_of
 
@@ -98,7 +98,8 @@ def test_one_that_does_not_answer_is_asked_once_and_counts_when_it_does(hanging:
         return name
 
     works = {"hangs": ("a", hanging.around(lambda: ask("hangs"))), "works": ("b", lambda: ask("works"))}
-    assert answers.ask(works) == answers.ask(works) == {"works": "works"}
+    for _ in range(2):  # on a busy machine it takes more than one question
+        until(lambda: answers.ask(works) == {"works": "works"})
     hanging.back.set()
     found = dict[str, str]()
     while "hangs" not in found:
