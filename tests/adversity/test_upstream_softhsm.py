@@ -2,41 +2,22 @@
 
 import concurrent.futures
 import json
-import os
-import signal
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from harness.invoices import write_invoices
 from harness.local_keys import PIN, make_token
-from harness.service import RunningService, descendants
+from harness.service import RunningService
 from harness.stored import signatures_by_operation
 from harness.tools import SOFTHSM, missing
 from harness.waiting import until
+from tests.adversity.drills.purging import crashing
 
 from batchseal.client.batch import BatchBody, find_documents
 from batchseal.client.http import Client
 from batchseal.commands.verify import check_files, load_roots
-from batchseal.errors import RequestFailed
 
 REQUESTS, DOCUMENTS = 8, 125  # a request
-
-
-def signer_of(service: RunningService) -> int:
-    return next(pid for pid, command in descendants(service.process.pid) if "batchseal.app\0signer" in command)
-
-
-def under_way(service: RunningService) -> bool:
-    """Whether some documents are signed, and some are not."""
-    client, done = Client(service.url, "A", "s"), 0
-    try:
-        for number in range(REQUESTS):
-            with suppress(RequestFailed):  # it is not registered yet
-                done += client.status(f"token {number}").documents_done
-    finally:
-        client.close()
-    return 0 < done < REQUESTS * DOCUMENTS
 
 
 @pytest.mark.skipif(bool(missing(SOFTHSM)), reason=f"not installed: {missing(SOFTHSM)}")
@@ -52,7 +33,8 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
     services = folder / "work" / "client-services-config.json"
     services.write_text(json.dumps({"A": {"secret": "s", "pinFile": "pin"}}))
     services.chmod(0o600)
-    with RunningService(f"--upstream-url={url}", folder=folder) as service:
+    # The signer ends when the first operation has ended, and the others are under way.
+    with crashing("finished", everything=False), RunningService(f"--upstream-url={url}", folder=folder) as service:
 
         def submit(number: int) -> int:
             client = Client(service.url, "A", "s")
@@ -65,8 +47,7 @@ def test_a_token_and_a_killed_signer(tmp_path: Path) -> None:
 
         with concurrent.futures.ThreadPoolExecutor(REQUESTS) as threads:
             submitted = [threads.submit(submit, number) for number in range(REQUESTS)]
-            until(lambda: under_way(service))
-            os.kill(signer_of(service), signal.SIGKILL)
+            until(lambda: b"ended unexpectedly" in service.log.read_bytes())
             operations = [future.result(240) for future in submitted]
         kept = signatures_by_operation(folder / "temp")
         assert sorted(kept) == sorted(operations)
