@@ -24,7 +24,8 @@ from batchseal.store.identity import DatabaseState
 
 # A store that is away is tried by each call, so that tests need not wait for a probe.
 EAGER = WatchPace(probe_seconds=0)
-QUICK = ObjectPace(retries=1, retry_seconds=2, first_pause_seconds=0.01, watch=EAGER)
+# The number of retries is their only bound: on a busy disk the store takes seconds for a request that is to be repeated.
+QUICK = ObjectPace(retries=1, retry_seconds=60, first_pause_seconds=0.01, watch=EAGER)
 AT_ONCE = OrphanPolicy(aside_seconds=0, delete_seconds=0)
 
 
