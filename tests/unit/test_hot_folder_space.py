@@ -45,7 +45,7 @@ async def test_files_that_do_not_fit_together_are_signed_in_smaller_batches(
     for name in NAMES:
         put(folders, name, name.encode() * 100)
     async with running(folders, service) as folder:
-        await eventually(lambda: len(below(folders.output)) == len(NAMES), 30)
+        await eventually(lambda: len(below(folders.output)) == len(NAMES))
         await eventually(lambda: left_over(folders) == [] and not folder.context.counts.stalled)
     assert below(folders.output) == {f"{name}.p7m": name.encode() * 100 + b" signed" for name in NAMES}
     assert sorted(service.signed_contents()) == [name.encode() * 100 for name in NAMES]
