@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.waiting import until
 from harness.webhook_receiver import FAIL, SECRET, WebhookReceiver
 from playwright.sync_api import Browser, sync_playwright
 from tests.support.operator_page import OperatorService, operator_service
 from tests.support.operator_rows import add_webhook, fill, give_up
 
 HERE = Path(__file__).parent
-OPERATIONS = 5  # so many of those that are filled in leave an event that was tried
+OPERATIONS = 5  # of so many operations that are filled in, the event was tried
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,8 +38,7 @@ def page_service() -> Iterator[OperatorService]:
     with WebhookReceiver(lambda number: FAIL) as receiver, operator_service(*flags) as service:
         add_webhook(service, receiver.url, SECRET)
         fill(service)
-        until(lambda: len(receiver.deliveries) >= OPERATIONS)
-        give_up(service)
+        give_up(service, OPERATIONS)
         yield service
 
 

@@ -111,8 +111,12 @@ def add_webhook(page: OperatorService, url: str, secret: str) -> None:
     until(lambda: re.search(r"^batchseal_webhooks_waiting \d", api.get("/metrics").text, re.MULTILINE))
 
 
-def give_up(page: OperatorService) -> None:
-    """Makes every second event one that was given up after all its tries."""
+def give_up(page: OperatorService, tried: int) -> None:
+    """Makes every second event one that was given up after all its tries, once so many were tried.
+
+    The service notes a try after its receiver has seen it.
+    """
+    until(lambda: apart(_tried(page)) >= tried)
     apart(_execute(page, GIVE_UP))
 
 
@@ -141,6 +145,12 @@ async def _hold(page: OperatorService, reference: str) -> int:
             "UPDATE documents SET status = 1, sign_error = 0, cause = '' WHERE operation_id = $1 AND status = 3", number
         )
         return number
+
+
+async def _tried(page: OperatorService) -> int:
+    async with _connected(page) as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM webhook_events WHERE state = 1 AND tries > 0")
+        return count
 
 
 async def _execute(page: OperatorService, statements: str) -> None:
