@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from tests.support.operator_page import PASSWORD, OperatorService
 from tests.support.operator_rows import HOSTILE
 
@@ -36,6 +36,7 @@ WHOLE = ("overview", "held", "webhooks", "operation", "operations", "failures", 
 WIDTHS, THEMES = (1280, 400), ("light", "dark")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 class Watch:
@@ -182,24 +183,23 @@ def test_pages_and_actions_work(javascript: bool, browser: Browser, page_service
         page.fill("#reference", "INV-2026-9001")
         page.click("text=Show")
         page.wait_for_url(re.compile("reference=INV-2026-9001"))
-        page.wait_for_function("document.querySelectorAll('tbody tr').length === 1") if javascript else None
-        assert page.locator("tbody tr").count() == 1
+        expect(page.locator("tbody tr")).to_have_count(1)
         page.check("tbody input[type=checkbox]")
         page.click("text=Retry …")
-        assert page.locator("h1").inner_text() == "Retry what failed?"
+        expect(page.locator("h1")).to_have_text("Retry what failed?")
         page.check("text=Also documents in which the fault itself lies")
         page.click("main button.primary")
-        assert "done, with" in page.locator("main").inner_text()
+        expect(page.locator("main")).to_contain_text("done, with")
         page.click("text=Back")
-        assert "INV-2026-9001" in page.locator("tbody").inner_text()
+        expect(page.locator("tbody")).to_contain_text("INV-2026-9001")
         page.select_option("select[name=language]", "pt")
         page.click("text=Apply")
-        assert page.locator("h1").inner_text() == "Operações"
+        expect(page.locator("h1")).to_have_text("Operações")
         with page.expect_download() as downloading:
             page.click("text=Todo o filtro em CSV")
         assert "INV-2026-9001" in Path(downloading.value.path()).read_text("utf-8")
         page.click("text=Terminar sessão")
-        assert page.locator("#password").count() == 1
+        expect(page.locator("#password")).to_have_count(1)
     assert (watch.errors, watch.elsewhere) == ([], [])
 
 
@@ -209,24 +209,28 @@ def test_what_is_held_is_resumed_and_an_event_is_sent_again(
 ) -> None:
     with opened(browser, page_service, "operator", javascript=javascript) as (page, watch):
         page.click("text=Look at them, resume or cancel them")
+        expect(page.locator("#list")).to_contain_text("cannot be known")
+        page.wait_for_load_state()
         waiting = page.locator("tbody input[type=checkbox]").count()
-        assert waiting >= 1 and "cannot be known" in page.locator("#list").inner_text()
+        assert waiting >= 1
         page.check("tbody input[type=checkbox] >> nth=0")
         page.click("text=Resume …")
-        assert page.locator("h1").inner_text() == "Have these operations signed?"
+        expect(page.locator("h1")).to_have_text("Have these operations signed?")
         page.click("main button.primary")
-        assert "1 operations: done" in page.locator("main").inner_text()
+        expect(page.locator("main")).to_contain_text("1 operations: done")
         page.click("text=Back")
-        assert page.locator("tbody input[type=checkbox]").count() == waiting - 1
+        expect(page.locator("#list")).to_be_attached()
+        page.wait_for_load_state()
+        expect(page.locator("tbody input[type=checkbox]")).to_have_count(waiting - 1)
         page.click("nav >> text=Webhooks")
         page.select_option("#state", "given-up")
         page.click("text=Show")
         page.wait_for_url(re.compile("state=given-up"))
         page.click("tbody >> text=Send again >> nth=0")
-        assert "1 events are sent again" in page.locator("main").inner_text()
+        expect(page.locator("main")).to_contain_text("1 events are sent again")
         page.click("text=Send what was given up again …")
         page.click("text=Back, change nothing")
-        assert page.locator("h1").inner_text() == "Webhooks"
+        expect(page.locator("h1")).to_have_text("Webhooks")
     assert (watch.errors, watch.elsewhere) == ([], [])
 
 
