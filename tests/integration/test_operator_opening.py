@@ -25,10 +25,10 @@ class NoWork:
 
 
 WORKER = cast(Worker, NoWork())
-# Without the server's own processes, such as those of autovacuum, which come and go.
+# Without the server's own processes, such as those of autovacuum, which come and go, and are nobody's.
 SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    " WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()"
 )
 
 
