@@ -52,6 +52,7 @@ class Registered:
     row: OperationRow
     is_new: bool
     asked_at: float  # monotonic, before the registration was asked for
+    stored_again_bytes: int = 0  # of documents of an earlier one that were lost
 
 
 # What comes of a request: documents that are complete, or a part of one that is too large to be held.
@@ -188,10 +189,10 @@ class Acceptance:
             row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
-                row = await self._resubmission.resume(
+                resumed = await self._resubmission.resume(
                     caller, taken, received.payload, received.documents, evidence_record=evidence_record
                 )
-                return Registered(row, False, asked_at)
+                return Registered(resumed.row, False, asked_at, resumed.stored_bytes)
             finally:
                 await asyncio.shield(reception.abandon())
         except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
@@ -234,4 +235,5 @@ class Acceptance:
         if registered.is_new:
             ticket.settle(received.payload.stored_bytes, len(received.documents))
         else:
-            ticket.settle(0, row.documents_total - row.documents_signed - row.documents_failed)
+            stored_bytes = registered.stored_again_bytes
+            ticket.settle(stored_bytes, row.documents_total - row.documents_signed - row.documents_failed)
