@@ -26,6 +26,7 @@ from batchseal.settings.load import Settings
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.call_log import CallLog
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.late import PATIENCE_SECONDS
 from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.queue import SigningQueue
 from batchseal.signer.recording import Recording, RecordingPace
@@ -76,9 +77,15 @@ async def running_parts(
     materials: Materials | None = None,
     check_revocation: bool = False,
     recording_pace: RecordingPace = QUICK_RECORDING,
+    shared: str | None = None,
+    store_seconds: float = PATIENCE_SECONDS,
 ) -> AsyncIterator[Parts]:
-    """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
-    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
+    """`folder` is that of the payloads, unless there are `payloads`, and of the link.
+
+    `shared` names the payload store if others read it too; `store_seconds` is how long a run waits for it.
+    """
+    store = await connect_store(instance, shared=shared)
+    of_callers = await connect_store(instance, everything=False, shared=shared)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool, room = SharedPool(2), StampRoom(TimeStampSizes(store.database), upstream)
@@ -92,6 +99,7 @@ async def running_parts(
         check_revocation=check_revocation,
         calls=calls,
         known=known,
+        store_seconds=store_seconds,
     )
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
