@@ -69,6 +69,24 @@ def flip(path: Path, offset: int) -> None:
     path.write_bytes(data)
 
 
+# --- a frame that grows ------------------------------------------------------------------------------------------
+
+
+def test_a_header_that_the_system_writes_in_parts_is_whole(
+    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: pwrite(descriptor, data[:7], offset))
+    upload = begun(payloads)
+    growing = upload.grow(DOCUMENT, 0)
+    growing.write(b"content")
+    growing.keep()
+    record = upload.commit(durable=True)
+    upload.release()
+    with payloads.open(record) as reader:
+        assert reader.read(DOCUMENT, 0) == b"content"
+
+
 # --- frames in a file --------------------------------------------------------------------------------------------
 
 

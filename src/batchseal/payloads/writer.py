@@ -99,8 +99,11 @@ class FileUpload:
 
     def write_at(self, offset: int, content: bytes) -> None:
         """Writes over what is there. Raises NoSpace."""
+        left = memoryview(content)
         try:
-            os.pwrite(self._descriptor, content, offset)
+            while left:  # the system may write less than it is given, however little that is
+                written = os.pwrite(self._descriptor, left, offset)
+                left, offset = left[written:], offset + written
         except OSError as problem:
             raise self._no_space("the temporary space cannot be written", problem) from None
 
