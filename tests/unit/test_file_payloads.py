@@ -6,10 +6,12 @@ import os
 import random
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import xxhash
 import zstandard
@@ -17,7 +19,7 @@ import zstandard
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads import local
 from batchseal.payloads.frames import HEADER_BYTES, ZSTD, FrameHeader, FrameKind, pack_header, unpack_header
-from batchseal.payloads.interface import PayloadRecord
+from batchseal.payloads.interface import Encryption, PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.operation import OperationReader
 from batchseal.payloads.reader import FileReader
@@ -85,6 +87,26 @@ def test_a_header_that_the_system_writes_in_parts_is_whole(
     upload.release()
     with payloads.open(record) as reader:
         assert reader.read(DOCUMENT, 0) == b"content"
+
+
+def test_what_the_disk_does_not_give_back_is_an_error_and_no_signal(
+    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page of a mapping that cannot be read ends the process (SIGBUS), whatever is the matter with it."""
+    upload = begun(payloads)
+    growing = upload.grow(DOCUMENT, 0)
+    growing.write(bytes(1 << 20))
+    assert len(growing.content()) == 1 << 20
+    populate = FileUpload._populate
+
+    def without_pages(*arguments: Any) -> None:
+        os.truncate(upload.path, 1 << 16)
+        populate(*arguments)
+
+    monkeypatch.setattr(FileUpload, "_populate", without_pages)
+    with pytest.raises(NoSpace, match="cannot be read"):
+        growing.content()
+    upload.abandon()
 
 
 # --- frames in a file --------------------------------------------------------------------------------------------
@@ -278,9 +300,32 @@ def test_a_read_that_stops_in_the_middle_is_no_damage(payloads: LocalPayloads, m
 
 def test_several_payloads_that_cannot_all_be_opened_leave_none_open(payloads: LocalPayloads) -> None:
     first, second = stored(payloads, [b"first"]), stored(payloads, [b"second"])
-    payloads.delete([first])
-    with no_descriptor_lost(payloads.folder), pytest.raises(PayloadDamaged):
+    first = msgspec.structs.replace(first, encryption=Encryption("a key that is not here", b"", b""))
+    with no_descriptor_lost(payloads.folder), pytest.raises(PayloadUnavailable):
         OperationReader(payloads, [first, second]).open()
+
+
+def test_a_payload_that_is_lost_hides_those_before_it_and_nothing_else(payloads: LocalPayloads) -> None:
+    """It may have held what replaced their frames. What was stored after it counts all the same."""
+    oldest, lost, newest = (stored(payloads, contents) for contents in ([b"0", b"1"], [b"0"], [b"2"]))
+    payloads.delete([lost])
+    with closing(OperationReader(payloads, [oldest, lost, newest])) as reader:
+        assert reader.read(DOCUMENT, 0) == b"2"
+        assert reader.ordinals(DOCUMENT) == {0}
+        with pytest.raises(PayloadDamaged):
+            reader.read(DOCUMENT, 1)
+    with no_descriptor_lost(payloads.folder), pytest.raises(PayloadDamaged):
+        OperationReader(payloads, [oldest, lost]).open()
+
+
+def test_a_document_that_is_stored_again_replaces_what_was_prepared_of_it(payloads: LocalPayloads) -> None:
+    before = begun(payloads)
+    before.append([(kind, n, b"before") for kind in (DOCUMENT, FrameKind.PREPARED) for n in range(2)])
+    records = [before.commit(durable=True), stored(payloads, [b"again"])]
+    before.release()
+    with closing(OperationReader(payloads, records)) as reader:
+        assert (reader.ordinals(DOCUMENT), reader.ordinals(FrameKind.PREPARED)) == ({0, 1}, {1})
+        assert not reader.has(FrameKind.PREPARED, 0)
 
 
 # --- an upload that the disk refuses ------------------------------------------------------------------------------
