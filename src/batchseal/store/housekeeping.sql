@@ -115,10 +115,20 @@ WITH purged AS (
 SELECT id, client_service, payload_id, payload_record, further_payloads FROM purged;
 
 -- name: free_references
--- Frees the external references of operations that ended $1 seconds ago and were purged.
-DELETE FROM external_references r USING operations o
-WHERE o.id = r.operation_id AND o.payload_purged AND o.status IN (2, 4)
-  AND o.finished_at <= now() - $1 * interval '1 second';
+-- Frees the external references of operations that ended $1 seconds ago and were purged, among the next $3 operations behind the id
+-- $2. Says how many it freed and which id it came to, null where there is none: nothing in a row leads to those that are due, so all
+-- operations are looked at in turn.
+WITH slice AS (
+    SELECT id, client_service, external_reference,
+           payload_purged AND status IN (2, 4) AND finished_at <= now() - $1 * interval '1 second' AS is_due
+    FROM operations WHERE id > $2 ORDER BY id LIMIT $3
+), freed AS (
+    DELETE FROM external_references r USING slice
+    WHERE slice.is_due AND r.client_service = slice.client_service AND r.external_reference = slice.external_reference
+      AND r.operation_id = slice.id
+    RETURNING r.operation_id
+)
+SELECT (SELECT count(*) FROM freed) AS freed, max(id) AS last FROM slice;
 
 -- name: document_months
 -- The months that ended $1 seconds ago and still have a partition of documents.

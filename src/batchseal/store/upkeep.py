@@ -15,6 +15,9 @@ from batchseal.system.crash_sites import crash_site
 # second one after taking the first. So of two that begin at once, one sees the other.
 BACKUP_LOCK, MARKING_LOCK = 0x6261_7463_6873_6504, 0x6261_7463_6873_6505
 
+# So many operations are looked at in one statement that frees external references.
+REFERENCES_AT_ONCE = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -135,11 +138,16 @@ class Upkeep:
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}
 
-    async def free_references(self, seconds: float) -> int:
-        """Frees the external references of purged operations that ended at least `seconds` ago. Returns how many."""
+    async def free_references(self, seconds: float, after: int = 0) -> tuple[int, int | None]:
+        """Frees the external references of purged operations that ended at least `seconds` ago, among the next ones behind an id.
+
+        Looks at REFERENCES_AT_ONCE operations at most. Returns how many it freed, and the id of the last one that it looked at;
+        None where there was no further one.
+        """
         async with self._database.connection() as connection:
-            done: str = await connection.execute(QUERIES["free_references"], seconds)
-            return int(done.rsplit(maxsplit=1)[-1])
+            done = await connection.fetchrow(QUERIES["free_references"], seconds, after, REFERENCES_AT_ONCE)
+        assert done is not None
+        return done["freed"], done["last"]
 
     async def remove_old_texts(self, seconds: float) -> int:
         """Removes the texts of up to 500 purged operations that ended at least `seconds` ago. Returns how many."""

@@ -17,6 +17,8 @@ INSTANCE_SECONDS = 7 * 86_400.0
 REFERENCES_SECONDS = 86_400.0
 # When that is tried again after a failure.
 AGAIN_SECONDS = 600.0
+# So long it goes on in one round. Other duties wait for it.
+REFERENCES_ROUND_SECONDS = 10.0
 
 
 class Expiry:
@@ -24,6 +26,7 @@ class Expiry:
         self._upkeep = upkeep
         self._again_seconds = again_seconds
         self._next_references = 0.0  # monotonic
+        self._references_until = 0  # the operation up to which they were looked at, in a pass that is not at its end
 
     async def drop_documents(self, seconds: float) -> None:
         """Document rows, by month, that long after the end of their month."""
@@ -53,11 +56,20 @@ class Expiry:
             log.info("rows of instances removed that were not seen any more", instances=gone)
 
     async def free_references(self, seconds: float) -> None:
-        """External references of purged operations, that long after their end. Once a day. Raises DatabaseUnavailable."""
-        if time.monotonic() < self._next_references:
+        """External references of purged operations, that long after their end. One pass over all operations a day, in slices.
+
+        A pass goes on in the next round where it is not at its end, after a pause where it failed. Raises DatabaseUnavailable.
+        """
+        began = time.monotonic()
+        if began < self._next_references:
             return
-        self._next_references = time.monotonic() + self._again_seconds
-        freed = await self._upkeep.free_references(seconds)
-        self._next_references = time.monotonic() + REFERENCES_SECONDS
+        self._next_references = began + self._again_seconds
+        freed, is_over = 0, False
+        while not is_over:
+            some, last = await self._upkeep.free_references(seconds, self._references_until)
+            freed += some
+            self._references_until = last or 0
+            is_over = last is None or time.monotonic() >= began + REFERENCES_ROUND_SECONDS
+        self._next_references = time.monotonic() + (REFERENCES_SECONDS if last is None else 0.0)
         if freed:
             log.info("external references freed", references=freed)
