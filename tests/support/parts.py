@@ -79,6 +79,7 @@ async def running_parts(
     recording_pace: RecordingPace = QUICK_RECORDING,
     shared: str | None = None,
     store_seconds: float = PATIENCE_SECONDS,
+    store_pool: SharedPool | None = None,
 ) -> AsyncIterator[Parts]:
     """`folder` is that of the payloads, unless there are `payloads`, and of the link.
 
@@ -123,6 +124,7 @@ async def running_parts(
             advertised=advertised,
             admission=admission,
             signature_defaults=signature_defaults,
+            store_pool=store_pool,
         )
 
     service = offer(instance)
