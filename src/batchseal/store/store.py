@@ -16,6 +16,7 @@ from batchseal.store.columns import (
     is_storable,
     month_of,
     outcome_columns,
+    outcome_places,
     reference_key,
     signature_columns,
 )
@@ -374,7 +375,7 @@ class Store(Leases):
                 *columns[:-1],
                 *(fence, last, day),
                 *signature_columns(kept),
-                *(durable, columns[-1]),
+                *(durable, columns[-1], *outcome_places(outcomes)),
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.
