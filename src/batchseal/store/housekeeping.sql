@@ -171,12 +171,14 @@ SET boot_id = $2, uptime_seconds = $3, seen_at = $4, purge_not_before = $5;
 
 -- name: waiting
 -- What waits at an instance ($1), for the metrics: documents, the age of the oldest operation, what is held after a restore,
--- entries of the audit trail that are not in the chain yet, when the chain was last found intact (Unix time; 0: never), and whether
--- it was found broken since then.
+-- entries of the audit trail that are not in the chain yet, when the chain was last found intact (Unix time; 0: never), whether it
+-- was found broken since then, and how many entries have come into it since it was found intact.
 SELECT coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NULL), 0)::bigint AS documents,
        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE held_at IS NULL)), 0)::float8 AS oldest_seconds,
        count(*) FILTER (WHERE held_at IS NOT NULL) AS held,
        (SELECT count(*) FROM audit_pending WHERE instance = $1) AS unchained,
        coalesce((SELECT extract(epoch FROM intact_at) FROM audit_verified), 0)::float8 AS verified_at,
-       EXISTS (SELECT FROM audit_verified WHERE problem <> '') AS is_broken
+       EXISTS (SELECT FROM audit_verified WHERE problem <> '') AS is_broken,
+       greatest(coalesce((SELECT position FROM audit ORDER BY position DESC LIMIT 1), 0)
+                - coalesce((SELECT position FROM audit_verified), 0), 0)::bigint AS unverified
 FROM operations WHERE instance = $1 AND status IN (1, 3);

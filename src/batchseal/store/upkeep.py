@@ -35,6 +35,7 @@ class Waiting:
     """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained.
 
     `verified_at`: when the chain was last found intact, in Unix time; 0: never. `is_broken`: it was found broken since then.
+    `unverified`: entries of the chain that have come since it was found intact.
     """
 
     documents: int
@@ -43,6 +44,7 @@ class Waiting:
     unchained: int
     verified_at: float
     is_broken: bool
+    unverified: int
 
 
 class Upkeep:
