@@ -5,7 +5,7 @@ import fcntl
 import os
 import random
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -374,10 +374,34 @@ async def swept(payloads: LocalPayloads, *answers: Callable[[], set[PayloadRecor
     """A sweep that is told what is live by each of `answers` in turn."""
     said = iter(answers)
 
-    async def live() -> set[PayloadRecord]:
-        return next(said)()
+    async def live() -> AsyncGenerator[set[PayloadRecord], None]:
+        yield next(said)()
 
     return await payloads.sweep(live)
+
+
+async def test_a_sweep_goes_on_where_the_one_before_has_stopped(
+    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many payloads there are, a sweep holds the names of so many."""
+    monkeypatch.setattr(local, "FILES_AT_ONCE", 2)
+    records = [stored(payloads, [b"content"]) for _ in range(7)]
+    named, orphans = (
+        {records[2], records[5]},
+        sorted(str(one.id) for one in records if one not in (records[2], records[5])),
+    )
+    removed, sweeps = list[str](), 0
+    while len(removed) < len(orphans):
+        some = [str(one) for one in await swept(payloads, lambda: named, lambda: named)]
+        assert len(some) <= 2 and min(some, default="g") > max(removed, default="")
+        removed, sweeps = removed + sorted(some), sweeps + 1
+        assert sweeps <= 4
+    assert removed == orphans
+    assert {UUID(path.stem) for path in payloads.folder.iterdir()} == {one.id for one in named}
+    late = stored(payloads, [b"content"])
+    for _ in range(2):  # the next one may be the end of the pass before
+        await swept(payloads, lambda: named, lambda: named)
+    assert not payloads.path(late.id).exists(), "the next pass begins anew"
 
 
 async def test_an_upload_that_was_seen_before_its_lock_stays(payloads: LocalPayloads) -> None:

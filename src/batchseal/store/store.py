@@ -24,6 +24,7 @@ from batchseal.store.database import Connection, Database
 from batchseal.store.finished import FinishedLook
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.leases import Leases
+from batchseal.store.live_payloads import LivePayloads, live_payloads
 from batchseal.store.materials import MaterialTable
 from batchseal.store.opening import AnyAddress, open_database
 from batchseal.store.queries import QUERIES
@@ -33,11 +34,9 @@ from batchseal.store.rows import (
     NewOperation,
     OperationEnd,
     OperationRow,
-    PayloadColumns,
     SignatureRow,
     document_row,
     operation_row,
-    payload_columns,
 )
 from batchseal.system.crash_sites import crash_site
 
@@ -276,16 +275,13 @@ class Store(Leases):
             records = await connection.fetch(QUERIES["evidence"], operation_id, day, list(ordinals))
             return await self._materials.rows(connection, day, records)
 
-    async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
+    def live_payloads(self, instance: UUID) -> LivePayloads:
         """Every payload of the instance that is still needed: those of operations that were not purged."""
-        async with self._database.connection() as connection:
-            return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
+        return live_payloads(self._database, "live_payloads", instance)
 
-    async def live_payloads_in(self, payload_store: str) -> list[PayloadColumns]:
+    def live_payloads_in(self, payload_store: str) -> LivePayloads:
         """The same of all that is stored in a payload store that several instances read."""
-        async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["live_payloads_in_store"], payload_store)
-            return [payload_columns(record) for record in records]
+        return live_payloads(self._database, "live_payloads_in_store", payload_store)
 
     # --- work under a lease ----------------------------------------------------------------------------------
 
