@@ -116,11 +116,10 @@ async def test_no_entry_is_left_out_however_many_have_come(house: House, databas
     assert await house.verify(most_entries=2) == "entry 10 or the one before it was changed"
 
 
-async def test_a_verification_of_many_entries_has_larger_parts(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_verification_of_many_entries_has_larger_parts(house: House) -> None:
     """It would take longer than a day otherwise."""
-    monkeypatch.setattr("batchseal.audit.verification.PARTS", 2)
     await house.enter(9)
-    verification = DailyVerification(house.trail, every_seconds=ALWAYS, entries_at_once=1)
+    verification = DailyVerification(house.trail, every_seconds=ALWAYS, entries_at_once=1, parts=2)
     for _ in range(2):
         await verification.go_on_if_due()
     assert await house.trail.verified() is None

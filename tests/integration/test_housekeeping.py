@@ -16,7 +16,7 @@ from batchseal.admission.ledger import Ledger
 from batchseal.audit.chain import Event, Verifier, documents_digest, make_link
 from batchseal.audit.writer import AuditWriter
 from batchseal.document import DocumentOutcome, Prepared, Refusal
-from batchseal.errors import LeaseLost, ReferenceTaken
+from batchseal.errors import ReferenceTaken
 from batchseal.operation import ContentType, Mode, SignError
 from batchseal.payloads import records
 from batchseal.payloads.local import LocalPayloads
@@ -194,16 +194,12 @@ async def test_months_are_dropped_once_nothing_in_them_lives(house: House) -> No
             await connection.fetchval("SELECT drop_documents('2025-04-01')")
 
 
-async def test_references_are_free_after_ten_years(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In slices, however many operations there are."""
-    monkeypatch.setattr("batchseal.store.upkeep.REFERENCES_AT_ONCE", 2)
-    for number in range(3):
-        await house.operation(f"ancient {number}", days_ago=3651)
-        await house.operation(f"old {number}", days_ago=3600)
+async def test_references_are_free_after_ten_years(house: House) -> None:
+    await house.operation("ancient", days_ago=3651)
+    await house.operation("old", days_ago=3600)
     await house.rounds.round()
-    for number in range(3):
-        assert await house.store.reference_holder("A", f"ancient {number}") is None
-        assert await house.store.reference_holder("A", f"old {number}") is not None
+    assert await house.store.reference_holder("A", "ancient") is None
+    assert await house.store.reference_holder("A", "old") is not None
 
 
 # --- texts -------------------------------------------------------------------------------------------------------
@@ -366,21 +362,6 @@ async def test_tampering_is_found(house: House, tampering: str) -> None:
     assert (await chained(house)).problems != []
 
 
-async def test_a_month_that_is_dropped_while_it_is_read_is_not_taken_for_complete(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An export that is replaced by a part of itself would be the only copy."""
-    monkeypatch.setattr("batchseal.store.trail.EXPORTED_AT_ONCE", 1)
-    await house.operation("1")
-    await house.writer.chain()
-    month = next(iter({entry.month async for entry in house.trail.read()}))
-    async with aclosing(house.trail.read_month(month)) as parts:
-        await anext(parts)
-        await house.owner.execute("TRUNCATE audit")
-        with pytest.raises(LeaseLost):
-            await anext(parts)
-
-
 async def test_a_month_is_exported_before_it_goes(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -405,11 +386,6 @@ async def test_a_month_is_exported_before_it_goes(
     assert not await house.trail.drop(old), "dropped without an anchor"
     async with aclosing(house.trail.read_month(old)) as parts:
         assert len(await anext(parts)) == 4
-        # Nobody waits for whoever writes the file.
-        async with house.owner.transaction():
-            await house.owner.execute(
-                "SET LOCAL lock_timeout = '5s'; LOCK TABLE audit_2025_03 IN ACCESS EXCLUSIVE MODE"
-            )
     await house.writer.export_and_drop(100 * DAY)
     (path,) = (tmp_path / "audit").iterdir()
     verifier.take_lines(path.read_bytes().splitlines(), path.name)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from harness.waiting import eventually
@@ -92,16 +93,8 @@ async def running_parts(
     pool, room = SharedPool(2), StampRoom(TimeStampSizes(store.database), upstream)
     parts = store, upstream, payloads, formats, room, pool
     calls, known = CallLog(CallTable(store.database)), KnownFacts()
-    signing = Signing(
-        *parts,
-        tries=5,
-        reserve=reserve,
-        materials=materials,
-        check_revocation=check_revocation,
-        calls=calls,
-        known=known,
-        store_seconds=store_seconds,
-    )
+    told: dict[str, Any] = {"calls": calls, "known": known, "store_seconds": store_seconds}
+    signing = Signing(*parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation, **told)
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     queue = SigningQueue(store, upstream, signing, pace=pace, recording=recording)
@@ -112,20 +105,11 @@ async def running_parts(
     looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), calls.run())]
     admission = Admission(ledger := Ledger(folder / "ledger"), budgets_of(Settings()), payloads.free_bytes)
 
+    asked: dict[str, Any] = {"signature_defaults": signature_defaults, "store_pool": store_pool}
+
     def offer(identity: UUID) -> Service:
-        return Service(
-            of_callers,
-            link,
-            payloads,
-            formats,
-            pool,
-            limits=Limits(),
-            instance=identity,
-            advertised=advertised,
-            admission=admission,
-            signature_defaults=signature_defaults,
-            store_pool=store_pool,
-        )
+        same = of_callers, link, payloads, formats, pool
+        return Service(*same, limits=Limits(), instance=identity, advertised=advertised, admission=admission, **asked)
 
     service = offer(instance)
     try:

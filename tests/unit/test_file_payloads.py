@@ -6,9 +6,8 @@ import os
 import random
 import resource
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -69,44 +68,6 @@ def flip(path: Path, offset: int) -> None:
     data = bytearray(path.read_bytes())
     data[offset] ^= 0x40
     path.write_bytes(data)
-
-
-# --- a frame that grows ------------------------------------------------------------------------------------------
-
-
-def test_a_header_that_the_system_writes_in_parts_is_whole(
-    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pwrite = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda descriptor, data, offset: pwrite(descriptor, data[:7], offset))
-    upload = begun(payloads)
-    growing = upload.grow(DOCUMENT, 0)
-    growing.write(b"content")
-    growing.keep()
-    record = upload.commit(durable=True)
-    upload.release()
-    with payloads.open(record) as reader:
-        assert reader.read(DOCUMENT, 0) == b"content"
-
-
-def test_what_the_disk_does_not_give_back_is_an_error_and_no_signal(
-    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A page of a mapping that cannot be read ends the process (SIGBUS), whatever is the matter with it."""
-    upload = begun(payloads)
-    growing = upload.grow(DOCUMENT, 0)
-    growing.write(bytes(1 << 20))
-    assert len(growing.content()) == 1 << 20
-    populate = FileUpload._populate
-
-    def without_pages(*arguments: Any) -> None:
-        os.truncate(upload.path, 1 << 16)
-        populate(*arguments)
-
-    monkeypatch.setattr(FileUpload, "_populate", without_pages)
-    with pytest.raises(NoSpace, match="cannot be read"):
-        growing.content()
-    upload.abandon()
 
 
 # --- frames in a file --------------------------------------------------------------------------------------------
@@ -305,29 +266,6 @@ def test_several_payloads_that_cannot_all_be_opened_leave_none_open(payloads: Lo
         OperationReader(payloads, [first, second]).open()
 
 
-def test_a_payload_that_is_lost_hides_those_before_it_and_nothing_else(payloads: LocalPayloads) -> None:
-    """It may have held what replaced their frames. What was stored after it counts all the same."""
-    oldest, lost, newest = (stored(payloads, contents) for contents in ([b"0", b"1"], [b"0"], [b"2"]))
-    payloads.delete([lost])
-    with closing(OperationReader(payloads, [oldest, lost, newest])) as reader:
-        assert reader.read(DOCUMENT, 0) == b"2"
-        assert reader.ordinals(DOCUMENT) == {0}
-        with pytest.raises(PayloadDamaged):
-            reader.read(DOCUMENT, 1)
-    with no_descriptor_lost(payloads.folder), pytest.raises(PayloadDamaged):
-        OperationReader(payloads, [oldest, lost]).open()
-
-
-def test_a_document_that_is_stored_again_replaces_what_was_prepared_of_it(payloads: LocalPayloads) -> None:
-    before = begun(payloads)
-    before.append([(kind, n, b"before") for kind in (DOCUMENT, FrameKind.PREPARED) for n in range(2)])
-    records = [before.commit(durable=True), stored(payloads, [b"again"])]
-    before.release()
-    with closing(OperationReader(payloads, records)) as reader:
-        assert (reader.ordinals(DOCUMENT), reader.ordinals(FrameKind.PREPARED)) == ({0, 1}, {1})
-        assert not reader.has(FrameKind.PREPARED, 0)
-
-
 # --- an upload that the disk refuses ------------------------------------------------------------------------------
 
 
@@ -378,30 +316,6 @@ async def swept(payloads: LocalPayloads, *answers: Callable[[], set[PayloadRecor
         yield next(said)()
 
     return await payloads.sweep(live)
-
-
-async def test_a_sweep_goes_on_where_the_one_before_has_stopped(
-    payloads: LocalPayloads, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many payloads there are, a sweep holds the names of so many."""
-    monkeypatch.setattr(local, "FILES_AT_ONCE", 2)
-    records = [stored(payloads, [b"content"]) for _ in range(7)]
-    named, orphans = (
-        {records[2], records[5]},
-        sorted(str(one.id) for one in records if one not in (records[2], records[5])),
-    )
-    removed, sweeps = list[str](), 0
-    while len(removed) < len(orphans):
-        some = [str(one) for one in await swept(payloads, lambda: named, lambda: named)]
-        assert len(some) <= 2 and min(some, default="g") > max(removed, default="")
-        removed, sweeps = removed + sorted(some), sweeps + 1
-        assert sweeps <= 4
-    assert removed == orphans
-    assert {UUID(path.stem) for path in payloads.folder.iterdir()} == {one.id for one in named}
-    late = stored(payloads, [b"content"])
-    for _ in range(2):  # the next one may be the end of the pass before
-        await swept(payloads, lambda: named, lambda: named)
-    assert not payloads.path(late.id).exists(), "the next pass begins anew"
 
 
 async def test_an_upload_that_was_seen_before_its_lock_stays(payloads: LocalPayloads) -> None:

@@ -35,7 +35,7 @@ class Noted:
 
         return call
 
-    async def free_references(self, seconds: float, after: int) -> tuple[int, int | None]:
+    async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
         self.calls.append("free_references")
         return 0, None
 
@@ -195,7 +195,7 @@ async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> N
     class Away(Noted):
         tries = 0
 
-        async def free_references(self, seconds: float, after: int) -> tuple[int, int | None]:
+        async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
             self.tries += 1
             if self.tries == 1:
                 raise DatabaseUnavailable
@@ -212,22 +212,19 @@ async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> N
         assert away.tries == (2 if expiry is at_once else 1)
 
 
-async def test_a_pass_over_the_references_goes_on_in_the_next_round_where_it_stopped(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_pass_over_the_references_goes_on_in_the_next_round_where_it_stopped() -> None:
     """So that the other duties do not wait for all operations. A failure loses nothing of it either."""
-    monkeypatch.setattr("batchseal.signer.duties.expiry.REFERENCES_ROUND_SECONDS", 0.0)
     asked = list[int]()
 
     class Many(Noted):
-        async def free_references(self, seconds: float, after: int) -> tuple[int, int | None]:
+        async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
             asked.append(after)
             if len(asked) == 2:
                 raise DatabaseUnavailable
             return 1, None if after == 300 else after + 100
 
     many: Any = Many()
-    expiry = Expiry(many, again_seconds=0)
+    expiry = Expiry(many, again_seconds=0, round_seconds=0)
     for _ in range(6):
         with suppress(DatabaseUnavailable):
             await expiry.free_references(1)

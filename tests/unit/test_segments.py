@@ -15,14 +15,12 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
-from batchseal.payloads import segments
 from batchseal.payloads.by_size import PayloadsBySize
 from batchseal.payloads.extents import ALIGNMENT, HEADER_BYTES, extents_of
 from batchseal.payloads.frames import FrameKind
@@ -79,8 +77,7 @@ def disk_bytes(folder: Path) -> int:
 
 async def swept(store: PayloadsBySize, *named: PayloadRecord) -> set[UUID]:
     async def live() -> AsyncGenerator[list[PayloadRecord], None]:
-        for record in named:
-            yield [record]
+        yield list(named)
 
     return set(await store.sweep(live))
 
@@ -316,24 +313,6 @@ def test_any_flipped_bit_is_caught(store: PayloadsBySize) -> None:
         assert reader.ordinals(DOCUMENT), "damage of one frame costs that one alone"
         reader.close()
         overwritten(path, place, good[place : place + 1])
-
-
-async def test_a_sweep_goes_on_with_the_segments_that_the_one_before_has_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many payloads there are, a sweep holds so many, and looks for those alone among what is named."""
-    monkeypatch.setattr(segments, "EXTENTS_AT_ONCE", 1)
-    store = PayloadsBySize(tmp_path, segment_bytes=64 << 10)
-    stored_by_segment: dict[Any, list[PayloadRecord]] = {}
-    while len(stored_by_segment) < 3:
-        record = stored(ready(store), b"x" * 9_000)
-        stored_by_segment.setdefault(record.segment, []).append(record)
-    store.writer.close()
-    named = {those[0] for those in stored_by_segment.values()}
-    orphans = [[one.id for one in stored_by_segment[segment][1:]] for segment in sorted(stored_by_segment)]
-    assert [await swept(store, *named) for _ in range(3)] == [set(some) for some in orphans]
-    assert [await swept(store, *named) for _ in range(3)] == [set(), set(), set()]
-    assert {read(store, record) for record in named} == {b"x" * 9_000}
 
 
 async def test_a_sweep_keeps_a_live_payload_whose_header_is_damaged(store: PayloadsBySize) -> None:

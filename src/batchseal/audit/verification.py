@@ -38,7 +38,9 @@ class DailyVerification:
         every_seconds: float = DAY_SECONDS,
         entries_at_once: int = ENTRIES_AT_ONCE,
         most_entries: int = MOST_ENTRIES,
+        parts: int = PARTS,
     ) -> None:
+        self._parts = parts
         self._trail = trail
         self._every_seconds = every_seconds
         self._entries_at_once = entries_at_once
@@ -59,7 +61,7 @@ class DailyVerification:
                 return
             self._running = await begin(self._trail, self._last, self._most_entries)
             head, _ = await self._trail.head()
-            self._part = max(self._entries_at_once, (head - self._running.position) // PARTS)
+            self._part = max(self._entries_at_once, (head - self._running.position) // self._parts)
         verifier = self._running
         if (exported := await end_of_exports(self._trail)) and exported[0] > verifier.position:
             verifier.position, verifier.link = exported  # they may be dropped meanwhile

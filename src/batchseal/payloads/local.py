@@ -42,8 +42,9 @@ class LocalPayloads:
     place = None
     is_away = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files_at_once: int = FILES_AT_ONCE) -> None:
         self.folder = folder
+        self._files_at_once = files_at_once
         self._swept_until = ""  # the name of the last file that a sweep has looked at; empty: the next one begins anew
 
     def path(self, payload_id: UUID) -> Path:
@@ -124,14 +125,14 @@ class LocalPayloads:
     def _unlocked(self) -> dict[UUID, Path]:
         """Files whose writer has released them: payloads of registered operations, and uploads that were cut off.
 
-        They are the next FILES_AT_ONCE by their names. Raises OSError, also where the folder is not there: that is not the same
+        They are the next ones by their names. Raises OSError, also where the folder is not there: that is not the same
         as an empty one.
         """
         found: dict[UUID, Path] = {}
         with own_folder(self.folder) as folder, os.scandir(folder) as entries:
             later = (one.name for one in entries if one.name.endswith(SUFFIX) and one.name > self._swept_until)
-            names = heapq.nsmallest(FILES_AT_ONCE, later)
-        self._swept_until = names[-1] if len(names) == FILES_AT_ONCE else ""
+            names = heapq.nsmallest(self._files_at_once, later)
+        self._swept_until = names[-1] if len(names) == self._files_at_once else ""
         for name in names:
             path = self.folder / name
             if (descriptor := _lock(path)) >= 0:

@@ -59,8 +59,9 @@ def extent_of(record: PayloadRecord) -> Extent:
 class Segments:
     """The segments in a folder, which belongs to one instance alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, extents_at_once: int = EXTENTS_AT_ONCE) -> None:
         self.folder = folder
+        self._extents_at_once = extents_at_once
         self._syncs = GroupSync()
         self._swept_until = (
             NO_SEGMENT  # the last segment that a sweep has looked at; NO_SEGMENT: the next one begins anew
@@ -152,14 +153,14 @@ class Segments:
             return []
 
     def _look(self) -> "list[_Look]":
-        """At the next segments by their names, until they have EXTENTS_AT_ONCE."""
+        """At the next segments by their names, until they have enough extents."""
         found, extents = list[_Look](), 0
         for segment in sorted(name for name in self._names() if name > self._swept_until):
             with self._opened(self.path(segment)) as descriptor:
                 if descriptor >= 0:
                     found.append(_Look(segment, _lock(descriptor), list(_unwritten(descriptor, segment))))
                     extents += len(found[-1].unwritten)
-            if extents >= EXTENTS_AT_ONCE:
+            if extents >= self._extents_at_once:
                 self._swept_until = segment
                 return found
         self._swept_until = NO_SEGMENT

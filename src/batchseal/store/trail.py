@@ -228,7 +228,7 @@ class AuditTrail:
                 return
             after = records[-1]["position"]
 
-    async def read_month(self, month: date) -> AsyncGenerator[list[AuditEntry], None]:
+    async def read_month(self, month: date, at_once: int = 0) -> AsyncGenerator[list[AuditEntry], None]:
         """All entries of a month that is over, in the order of the chain, in parts. No transaction is held between two parts.
 
         Raises LeaseLost at the end where some of them are missing: another instance has dropped the month meanwhile.
@@ -236,7 +236,9 @@ class AuditTrail:
         position = count = 0
         while True:
             async with self._database.connection() as connection:
-                records = await connection.fetch(QUERIES["audit_read_month"], month, position, EXPORTED_AT_ONCE)
+                records = await connection.fetch(
+                    QUERIES["audit_read_month"], month, position, at_once or EXPORTED_AT_ONCE
+                )
             if not records:
                 break
             position, count = records[-1]["position"], count + len(records)

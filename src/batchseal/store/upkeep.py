@@ -140,14 +140,16 @@ class Upkeep:
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}
 
-    async def free_references(self, seconds: float, after: int = 0) -> tuple[int, int | None]:
+    async def free_references(
+        self, seconds: float, after: int = 0, at_most: int = REFERENCES_AT_ONCE
+    ) -> tuple[int, int | None]:
         """Frees the external references of purged operations that ended at least `seconds` ago, among the next ones behind an id.
 
-        Looks at REFERENCES_AT_ONCE operations at most. Returns how many it freed, and the id of the last one that it looked at;
+        Looks at so many operations at most. Returns how many it freed, and the id of the last one that it looked at;
         None where there was no further one.
         """
         async with self._database.connection() as connection:
-            done = await connection.fetchrow(QUERIES["free_references"], seconds, after, REFERENCES_AT_ONCE)
+            done = await connection.fetchrow(QUERIES["free_references"], seconds, after, at_most)
         assert done is not None
         return done["freed"], done["last"]
 

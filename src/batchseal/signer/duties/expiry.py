@@ -4,7 +4,7 @@ import time
 
 import structlog
 
-from batchseal.store.upkeep import Upkeep
+from batchseal.store.upkeep import REFERENCES_AT_ONCE, Upkeep
 
 log = structlog.get_logger("expiry")
 
@@ -22,7 +22,18 @@ REFERENCES_ROUND_SECONDS = 10.0
 
 
 class Expiry:
-    def __init__(self, upkeep: Upkeep, *, again_seconds: float = AGAIN_SECONDS) -> None:
+    """`round_seconds`: how long references are freed in one round, `at_once` operations at a time."""
+
+    def __init__(
+        self,
+        upkeep: Upkeep,
+        *,
+        again_seconds: float = AGAIN_SECONDS,
+        round_seconds: float = REFERENCES_ROUND_SECONDS,
+        at_once: int = REFERENCES_AT_ONCE,
+    ) -> None:
+        self._round_seconds = round_seconds
+        self._at_once = at_once
         self._upkeep = upkeep
         self._again_seconds = again_seconds
         self._next_references = 0.0  # monotonic
@@ -66,10 +77,10 @@ class Expiry:
         self._next_references = began + self._again_seconds
         freed, is_over = 0, False
         while not is_over:
-            some, last = await self._upkeep.free_references(seconds, self._references_until)
+            some, last = await self._upkeep.free_references(seconds, self._references_until, self._at_once)
             freed += some
             self._references_until = last or 0
-            is_over = last is None or time.monotonic() >= began + REFERENCES_ROUND_SECONDS
+            is_over = last is None or time.monotonic() >= began + self._round_seconds
         self._next_references = time.monotonic() + (REFERENCES_SECONDS if last is None else 0.0)
         if freed:
             log.info("external references freed", references=freed)
