@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -312,8 +312,9 @@ def test_deleting_returns_what_it_freed_and_may_be_repeated(store: StoreUnderTes
 
 
 async def swept(store: StoreUnderTest, live: Callable[[], set[PayloadRecord]]) -> set[UUID]:
-    async def answer() -> set[PayloadRecord]:
-        return live()
+    async def answer() -> AsyncGenerator[list[PayloadRecord], None]:
+        for record in live():
+            yield [record]
 
     return set(await store.payloads.sweep(answer))
 

@@ -1,7 +1,10 @@
 """Payloads as bytes: what is read from one store and written into another one of its kind is the same payload there."""
 
+import os
 import random
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -107,3 +110,27 @@ def test_an_object_that_ends_too_early_is_not_taken_for_the_payload() -> None:
     objects: Any = Shortened()
     with pytest.raises(PayloadDamaged):
         list(ObjectRaw(objects, FOLDER).read(PayloadRecord(uuid4())))
+
+
+@pytest.fixture
+def volume_of_another() -> Iterator[Path]:
+    """A volume that belongs to the account of a service, as root finds it: nobody has stored anything in it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root puts back what is somebody else's")
+    volume = Path(tempfile.mkdtemp(dir="/tmp"))
+    os.chown(volume, 4711, 4712)
+    yield volume
+    shutil.rmtree(volume)
+
+
+def test_what_root_puts_back_belongs_to_the_service(volume_of_another: Path) -> None:
+    raw, record = SharedRaw(volume_of_another), PayloadRecord(id=uuid4())
+    raw.write(record, iter([b"first", b"second"]))
+    raw.settle()
+    assert os.geteuid() == 0
+    folder = volume_of_another / "payloads"
+    (file,) = folder.iterdir()
+    assert file.read_bytes() == b"firstsecond"
+    for path, mode in ((folder, 0o40700), (file, 0o100600)):
+        found = path.stat()
+        assert (found.st_uid, found.st_gid, found.st_mode) == (4711, 4712, mode), path

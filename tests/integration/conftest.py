@@ -71,9 +71,11 @@ async def connect_store(database_url: str) -> AsyncIterator[Callable[..., Awaita
     """Opens stores on the test's database; they are closed after it."""
     stores: list[Store] = []
 
-    async def connect(instance: UUID | None = None, pool_size: int = 4, *, everything: bool = True) -> Store:
-        instance = instance or uuid4()
-        stores.append(await Store.connect(database_url, instance=instance, pool_size=pool_size, everything=everything))
+    async def connect(
+        instance: UUID | None = None, pool_size: int = 4, *, everything: bool = True, shared: str | None = None
+    ) -> Store:
+        chosen = {"instance": instance or uuid4(), "pool_size": pool_size, "everything": everything, "shared": shared}
+        stores.append(await Store.connect(database_url, **chosen))  # type: ignore[arg-type]
         return stores[-1]
 
     yield connect

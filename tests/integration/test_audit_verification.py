@@ -100,6 +100,34 @@ async def test_it_is_noted_when_the_chain_was_found_intact(house: House, databas
         assert await operator.alarms() == []
 
 
+async def test_no_entry_is_left_out_however_many_have_come(house: House, database_url: str) -> None:
+    """A million operations an hour make more entries in a day than a verification looks at again."""
+    await house.enter(3)
+    assert await house.verify(most_entries=2) == ""
+    await house.enter(6)
+    assert (await house.upkeep.waiting()).unverified == 6
+    assert await house.verify(most_entries=2) == ""
+    verified = await house.trail.verified()
+    assert verified is not None and (verified.position, verified.entries) == (9, 6)
+    assert (await house.upkeep.waiting()).unverified == 0
+    # What comes next to an entry that was looked at is compared with it.
+    await house.enter(6)
+    await rewritten(database_url, "UPDATE audit SET signed = 99 WHERE position = 10")
+    assert await house.verify(most_entries=2) == "entry 10 or the one before it was changed"
+
+
+async def test_a_verification_of_many_entries_has_larger_parts(house: House) -> None:
+    """It would take longer than a day otherwise."""
+    await house.enter(9)
+    verification = DailyVerification(house.trail, every_seconds=ALWAYS, entries_at_once=1, parts=2)
+    for _ in range(2):
+        await verification.go_on_if_due()
+    assert await house.trail.verified() is None
+    await verification.go_on_if_due()
+    verified = await house.trail.verified()
+    assert verified is not None and verified.entries == 9
+
+
 async def test_it_is_not_due_twice_a_day(house: House) -> None:
     await house.enter(1)
     await house.verify()

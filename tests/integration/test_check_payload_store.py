@@ -112,7 +112,7 @@ async def test_a_database_that_was_restored_is_named_until_an_operator_has_looke
         state = await identity.state()
         assert (state.sweeps, state.system_identifier != 0, state.timeline) == (0, True, 1)
         assert await identity.begin_sweep() == replace(state, sweeps=1)
-        assert await identity.live_payloads() == []
+        assert [rows async for rows in identity.live_payloads()] == []
     finally:
         await store.close()
     claim(place, state)

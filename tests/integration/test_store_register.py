@@ -170,7 +170,7 @@ async def test_live_payloads_and_statistics(connect_store: Connect) -> None:
     claimed = await owner.claim_one(first.id, 30)
     assert claimed is not None
     assert await owner.add_payload(first.id, first.created_at, claimed.fence, further, [])
-    live = await store.live_payloads(mine)
+    live = [columns async for rows in store.live_payloads(mine) for columns in rows]
     assert {columns.payload_id for columns in live} == {operation.payload_id for operation in operations[:3]}
     assert {columns.payload_record for columns in live} == {b"the record of a payload"}
     assert {columns.payload_id: columns.further_payloads for columns in live}[first.payload_id] == (further,)

@@ -19,7 +19,7 @@ from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
 from batchseal.upstream.pace import UpstreamPace
-from batchseal.worker import resubmission
+from batchseal.worker import lost_documents, resubmission
 
 PACE = Pace(between_tries=Backoff(0.05, 60.0))
 
@@ -99,7 +99,7 @@ async def test_a_failed_request_that_comes_again_twice(running: Running, monkeyp
     row, _ = await running.finished((await running.submit("twice", CONTENTS)).id)
     assert row.status is OperationStatus.EXECUTION_FAILED
     running.double.fault = lambda path, number: ""
-    compare, compared, signed = resubmission.failed_documents, threading.Event(), threading.Event()
+    compare, compared, signed = lost_documents.unsigned_documents, threading.Event(), threading.Event()
 
     def compare_slowly(*arguments: Any) -> Any:
         failed = compare(*arguments)
@@ -108,7 +108,7 @@ async def test_a_failed_request_that_comes_again_twice(running: Running, monkeyp
             assert signed.wait(120)
         return failed
 
-    monkeypatch.setattr(resubmission, "failed_documents", compare_slowly)
+    monkeypatch.setattr(resubmission, "unsigned_documents", compare_slowly)
     slow = asyncio.create_task(running.submit("twice", CONTENTS))
     assert await asyncio.to_thread(compared.wait, 120)
     assert (await running.submit("twice", CONTENTS)).id == row.id

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from batchseal.errors import NoSpace, PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frames import KINDS, FrameKind
-from batchseal.payloads.interface import GivenFrame, GrowingFrame, Live, PayloadRecord, require_plain
+from batchseal.payloads.interface import GivenFrame, GrowingFrame, Live, PayloadRecord, require_plain, unnamed
 from batchseal.payloads.pieces import Pieces
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class MemoryPayloads:
             return []
         with self.lock:
             unwritten = {payload_id for payload_id, one in self.stored.items() if not one.is_written}
-        orphans = list(unwritten - {record.id for record in await live()})
+        orphans = list(await unnamed(unwritten, live))
         with self.lock:
             for payload_id in orphans:
                 self.stored.pop(payload_id, None)

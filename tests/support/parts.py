@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from harness.waiting import eventually
@@ -26,6 +27,7 @@ from batchseal.settings.load import Settings
 from batchseal.signature import NO_DEFAULTS, SignatureDefaults
 from batchseal.signer.call_log import CallLog
 from batchseal.signer.duties.sweeping import Sweeping
+from batchseal.signer.late import PATIENCE_SECONDS
 from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.queue import SigningQueue
 from batchseal.signer.recording import Recording, RecordingPace
@@ -76,23 +78,23 @@ async def running_parts(
     materials: Materials | None = None,
     check_revocation: bool = False,
     recording_pace: RecordingPace = QUICK_RECORDING,
+    shared: str | None = None,
+    store_seconds: float = PATIENCE_SECONDS,
+    store_pool: SharedPool | None = None,
 ) -> AsyncIterator[Parts]:
-    """`folder` is that of the payloads, unless there are `payloads`, and of the link."""
-    store, of_callers = await connect_store(instance), await connect_store(instance, everything=False)
+    """`folder` is that of the payloads, unless there are `payloads`, and of the link.
+
+    `shared` names the payload store if others read it too; `store_seconds` is how long a run waits for it.
+    """
+    store = await connect_store(instance, shared=shared)
+    of_callers = await connect_store(instance, everything=False, shared=shared)
     payloads = payloads or LocalPayloads(folder)
     formats = formats or Formats(has_time_stamps=upstream.stamps)
     pool, room = SharedPool(2), StampRoom(TimeStampSizes(store.database), upstream)
     parts = store, upstream, payloads, formats, room, pool
     calls, known = CallLog(CallTable(store.database)), KnownFacts()
-    signing = Signing(
-        *parts,
-        tries=5,
-        reserve=reserve,
-        materials=materials,
-        check_revocation=check_revocation,
-        calls=calls,
-        known=known,
-    )
+    told: dict[str, Any] = {"calls": calls, "known": known, "store_seconds": store_seconds}
+    signing = Signing(*parts, tries=5, reserve=reserve, materials=materials, check_revocation=check_revocation, **told)
     table = EvidenceTable(store.database, instance)
     recording = Recording(table, store, payloads, formats, upstream, pool, recording_pace)
     queue = SigningQueue(store, upstream, signing, pace=pace, recording=recording)
@@ -103,19 +105,11 @@ async def running_parts(
     looking = [asyncio.create_task(work) for work in (queue.run(), recording.run(), calls.run())]
     admission = Admission(ledger := Ledger(folder / "ledger"), budgets_of(Settings()), payloads.free_bytes)
 
+    asked: dict[str, Any] = {"signature_defaults": signature_defaults, "store_pool": store_pool}
+
     def offer(identity: UUID) -> Service:
-        return Service(
-            of_callers,
-            link,
-            payloads,
-            formats,
-            pool,
-            limits=Limits(),
-            instance=identity,
-            advertised=advertised,
-            admission=admission,
-            signature_defaults=signature_defaults,
-        )
+        same = of_callers, link, payloads, formats, pool
+        return Service(*same, limits=Limits(), instance=identity, advertised=advertised, admission=admission, **asked)
 
     service = offer(instance)
     try:

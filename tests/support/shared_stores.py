@@ -1,7 +1,7 @@
 """A payload store that several instances share, as drills use it: it can go away, and what lies in it can be listed."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -119,15 +119,16 @@ def swept(url: str, place: Place, policy: OrphanPolicy = AT_ONCE) -> Swept:
         store, stopped = await Store.connect(url, instance=uuid4()), [""]
         identity = DatabaseIdentity(store.database)
 
-        async def live() -> set[PayloadRecord]:
-            return {record for columns in await identity.live_payloads() for record in records_of(columns)}
+        async def live() -> AsyncGenerator[list[PayloadRecord], None]:
+            async for rows in identity.live_payloads():
+                yield [record for columns in rows for record in records_of(columns)]
 
         def alarm(cause: str) -> None:
             stopped[0] = cause
 
         try:
             deleted = await Orphans(place, policy, alarm).sweep(live, identity)
-            return Swept(deleted, stopped[0], {record.id for record in await live()})
+            return Swept(deleted, stopped[0], {record.id async for records in live() for record in records})
         finally:
             await store.close()
 

@@ -1,5 +1,6 @@
 """An instance that is given a shared payload store still has what lies in its own folder."""
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -72,11 +73,11 @@ class Rows:
     def __init__(self, own: PayloadRecord, others: PayloadRecord) -> None:
         self.own, self.others = ([PayloadColumns(one.id, record_bytes(one), ())] for one in (own, others))
 
-    async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
-        return list(self.own)
+    async def live_payloads(self, instance: UUID) -> AsyncGenerator[list[PayloadColumns], None]:
+        yield list(self.own)
 
-    async def live_payloads_in(self, payload_store: str) -> list[PayloadColumns]:
-        return list(self.others)
+    async def live_payloads_in(self, payload_store: str) -> AsyncGenerator[list[PayloadColumns], None]:
+        yield list(self.others)
 
 
 async def test_what_a_crash_has_left_in_the_folder_is_swept_and_nothing_else(tmp_path: Path) -> None:

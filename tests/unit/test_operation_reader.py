@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -67,6 +68,31 @@ def test_a_damaged_newer_frame_hides_the_older_one(tmp_path: Path) -> None:
             reader.read(FrameKind.PREPARED, 1)
     finally:
         reader.close()
+
+
+def test_a_payload_that_is_lost_hides_those_before_it_and_nothing_else(tmp_path: Path) -> None:
+    """It may have held what replaced their frames. What was stored after it counts all the same."""
+    payloads = LocalPayloads(tmp_path)
+    oldest = written(payloads, *((FrameKind.DOCUMENT, n, b"oldest") for n in range(2)))
+    lost, newest = (written(payloads, (FrameKind.DOCUMENT, 0, content)) for content in (b"lost", b"newest"))
+    payloads.delete([lost])
+    with closing(OperationReader(payloads, [oldest, lost, newest])) as reader:
+        assert reader.read(FrameKind.DOCUMENT, 0) == b"newest"
+        assert reader.ordinals(FrameKind.DOCUMENT) == {0}
+        with pytest.raises(PayloadDamaged):
+            reader.read(FrameKind.DOCUMENT, 1)
+    with pytest.raises(PayloadDamaged):
+        OperationReader(payloads, [oldest, lost]).open()
+    assert not open_payloads(tmp_path)
+
+
+def test_a_document_that_is_stored_again_replaces_what_was_prepared_of_it(tmp_path: Path) -> None:
+    payloads, kinds = LocalPayloads(tmp_path), (FrameKind.DOCUMENT, FrameKind.PREPARED)
+    before = written(payloads, *((kind, n, b"before") for kind in kinds for n in range(2)))
+    again = written(payloads, (FrameKind.DOCUMENT, 0, b"again"))
+    with closing(OperationReader(payloads, [before, again])) as reader:
+        assert (reader.ordinals(FrameKind.DOCUMENT), reader.ordinals(FrameKind.PREPARED)) == ({0, 1}, {1})
+        assert not reader.has(FrameKind.PREPARED, 0)
 
 
 class Counting:

@@ -47,7 +47,13 @@ class Database:
             "sweeps": state.sweeps,
         }
 
-    async def fetch(self, query: str) -> list[Any]:
+    def transaction(self) -> "Database":
+        return self
+
+    async def cursor(self, query: str) -> "Database":
+        return self
+
+    async def fetch(self, count: int) -> list[Any]:
         return []
 
 

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ class Volume:
         os.utime(path, (then, then))
 
     async def sweep(self, state: DatabaseState | None = None) -> list[UUID]:
-        async def live() -> set[PayloadRecord]:
-            return set(self.rows)
+        async def live() -> AsyncGenerator[set[PayloadRecord], None]:
+            yield set(self.rows)
 
         return await self.orphans.sweep(live, Counted(state) if state else self.database)
 
@@ -95,10 +96,10 @@ async def test_a_row_that_comes_in_the_last_moment_counts(volume: Volume) -> Non
     await volume.sweep()
     volume.age(volume.mark(record), 8 * DAY)
 
-    async def live() -> set[PayloadRecord]:
+    async def live() -> AsyncGenerator[set[PayloadRecord], None]:
         nonlocal asked
         asked += 1
-        return {record} if asked == 2 else set()
+        yield {record} if asked == 2 else set()
 
     assert await volume.orphans.sweep(live, volume.database) == []
     volume.payloads.open(record).close()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,10 @@ class Noted:
             return []
 
         return call
+
+    async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
+        self.calls.append("free_references")
+        return 0, None
 
     async def is_being_backed_up(self) -> bool:
         return self._backed_up
@@ -190,11 +195,11 @@ async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> N
     class Away(Noted):
         tries = 0
 
-        async def free_references(self, seconds: float) -> int:
+        async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
             self.tries += 1
             if self.tries == 1:
                 raise DatabaseUnavailable
-            return 1
+            return 1, None
 
     away: Any = Away()
     at_once, patient = Expiry(away, again_seconds=0), Expiry(away)
@@ -205,3 +210,22 @@ async def test_references_that_could_not_be_freed_are_freed_after_a_pause() -> N
         await expiry.free_references(1)
         await expiry.free_references(1)
         assert away.tries == (2 if expiry is at_once else 1)
+
+
+async def test_a_pass_over_the_references_goes_on_in_the_next_round_where_it_stopped() -> None:
+    """So that the other duties do not wait for all operations. A failure loses nothing of it either."""
+    asked = list[int]()
+
+    class Many(Noted):
+        async def free_references(self, seconds: float, after: int, at_most: int) -> tuple[int, int | None]:
+            asked.append(after)
+            if len(asked) == 2:
+                raise DatabaseUnavailable
+            return 1, None if after == 300 else after + 100
+
+    many: Any = Many()
+    expiry = Expiry(many, again_seconds=0, round_seconds=0)
+    for _ in range(6):
+        with suppress(DatabaseUnavailable):
+            await expiry.free_references(1)
+    assert asked == [0, 100, 100, 200, 300]

@@ -12,7 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -76,8 +76,8 @@ def disk_bytes(folder: Path) -> int:
 
 
 async def swept(store: PayloadsBySize, *named: PayloadRecord) -> set[UUID]:
-    async def live() -> set[PayloadRecord]:
-        return set(named)
+    async def live() -> AsyncGenerator[list[PayloadRecord], None]:
+        yield list(named)
 
     return set(await store.sweep(live))
 

@@ -15,6 +15,7 @@ from batchseal.document import DocumentOutcome, Evidence
 from batchseal.errors import LeaseLost, PayloadDamaged, UpstreamRateLimited
 from batchseal.operation import Caller, ContentType, DocumentStatus, Mode, OperationStatus
 from batchseal.signer.endings import result_of
+from batchseal.signer.late import Late
 from batchseal.signer.pace import Pace
 from batchseal.signer.queue import STORED_LATER_SECONDS, SigningQueue
 from batchseal.signer.work import Progress
@@ -50,6 +51,7 @@ class Endless:
 
     def __init__(self) -> None:
         self.running: list[int] = []
+        self.late = Late()
 
     async def run(self, claimed: ClaimedOperation, _: Caller) -> Any:
         self.running.append(claimed.row.id)
@@ -166,6 +168,8 @@ def test_a_result_with_much_evidence_is_read_by_the_worker() -> None:
 class Refusing:
     """A `Signing` whose signing service asks for a pause."""
 
+    late = Late()
+
     def __init__(self, asked_seconds: float) -> None:
         self.asked_seconds = asked_seconds
 
@@ -270,6 +274,8 @@ class OfOneCredential:
 class Settling:
     """A `Signing` that only puts payloads into the store, which takes a while."""
 
+    late = Late()
+
     def __init__(self, steps: list[str]) -> None:
         self.steps = steps
 
@@ -314,6 +320,8 @@ async def test_what_another_instance_signs_is_left_to_it_and_the_rest_of_its_cli
 
 class Missing:
     """A `Signing` that does not find the payload."""
+
+    late = Late()
 
     async def run(self, claimed: ClaimedOperation, _: Caller) -> Progress:
         raise PayloadDamaged("the stored payload cannot be opened: there is no such object")

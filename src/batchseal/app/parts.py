@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("app")
 
+# They begin when they are needed.
+STORE_THREADS = 16
+
 
 def use_kernels(settings: Settings) -> None:
     """Chooses the instruction set of the native code. Raises ConfigurationError if it is unknown or this processor lacks it."""
@@ -48,6 +51,16 @@ def native_pool(settings: Settings) -> SharedPool:
     """The threads for native work. There are as many as cores (two if memory is short), since the work releases the GIL."""
     sizes = planned(settings)
     return SharedPool(sizes.native_threads, spare=settings.spare_threads)
+
+
+def store_pool(payloads: Payloads, native: SharedPool, settings: Settings) -> SharedPool:
+    """The threads that wait for the payload store: others than those for native work where it is behind a network.
+
+    They wait most of the time. If they were the same, a slow store would keep documents from being digested.
+    """
+    if payloads.place is None:
+        return native
+    return SharedPool(STORE_THREADS, spare=settings.spare_threads, name="store")
 
 
 def limits_of(settings: Settings) -> "Limits":

@@ -20,6 +20,7 @@ from batchseal.app.parts import (
     finding_places,
     formats_of,
     native_pool,
+    store_pool,
 )
 from batchseal.errors import ConfigurationError
 from batchseal.formats.registry import Formats
@@ -192,7 +193,7 @@ async def run_signer(settings: Settings, ready: int) -> None:
     )
     async with long("the credentials of the signing service"):
         await check_credentials(upstream, services)
-    pool = native_pool(settings)
+    pool = store_pool(payloads, native_pool(settings), settings)
     sampling = Sampling(SampleTable(store.database), upstream.tally)
     stamp = upstream.stamp if stamps else None
     memory = WorkingMemory(ledger, budgets.memory_bytes, budgets.upload_bytes, waits=False)

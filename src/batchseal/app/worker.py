@@ -18,6 +18,7 @@ from batchseal.app.parts import (
     limits_of,
     native_pool,
     signature_defaults,
+    store_pool,
 )
 from batchseal.errors import BatchsealError
 from batchseal.payloads.stores import payload_store
@@ -41,6 +42,7 @@ async def build_service(
     store = await connect_store(settings, payloads, everything=False)
     await keep_to_database(settings, payloads)
     link, pool = Link(settings.link_path), native_pool(settings)
+    waiting = store_pool(payloads, pool, settings)
     link.start()
     ledger = Ledger(settings.ledger_path)
 
@@ -63,6 +65,7 @@ async def build_service(
         signature_defaults=partial(signature_defaults, settings, services),
         locate=finding_places(settings, admission.reserved),
         drain_seconds=settings.drain_seconds if settings.is_shared else 0,
+        store_pool=waiting,
     )
 
     async def close() -> None:
@@ -70,6 +73,7 @@ async def build_service(
         await service.close()
         await store.close()
         pool.shutdown()
+        waiting.shutdown()
         ledger.close()
 
     return service, close

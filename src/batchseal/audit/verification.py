@@ -1,9 +1,11 @@
 """The daily verification of the chain, so that somebody notices a change before an auditor does.
 
-It goes in parts, one in each round of the duties, so that other duties do not wait for it. It begins after the last export, or
-MOST_ENTRIES before the end, with the link that is stored there. What the last verification has seen is compared: where an entry
-had another link then, or the chain was longer, somebody has written it anew. A chain that was found broken stays an alarm, and is
-compared with what was last intact, until it is found intact again or somebody has acknowledged it.
+It goes in parts, one in each round of the duties, so that other duties do not wait for it. It begins after the last export.
+Where more than MOST_ENTRIES follow that, it begins so many before the end, but never behind the entry up to which the chain was
+last found intact: so each entry is looked at once at least, and the newest ones again and again. What the last verification has
+seen is compared: where an entry had another link then, or the chain was longer, somebody has written it anew. A chain that was
+found broken stays an alarm, and is compared with what was last intact, until it is found intact again or somebody has
+acknowledged it.
 """
 
 import sys
@@ -19,8 +21,8 @@ from batchseal.system.telemetry.events import Category, security_event
 
 DAY_SECONDS = 86_400.0
 LOOK_SECONDS = 600.0
-# A part takes about a second of a core.
-ENTRIES_AT_ONCE, MOST_ENTRIES = 20_000, 2_000_000
+# A part takes about a second of a core. It is larger where a verification would have more parts than PARTS, half a day's rounds.
+ENTRIES_AT_ONCE, MOST_ENTRIES, PARTS = 20_000, 2_000_000, 720
 MOST_PROBLEMS = 20
 
 log = structlog.get_logger("audit")
@@ -36,11 +38,14 @@ class DailyVerification:
         every_seconds: float = DAY_SECONDS,
         entries_at_once: int = ENTRIES_AT_ONCE,
         most_entries: int = MOST_ENTRIES,
+        parts: int = PARTS,
     ) -> None:
+        self._parts = parts
         self._trail = trail
         self._every_seconds = every_seconds
         self._entries_at_once = entries_at_once
         self._most_entries = most_entries
+        self._part = entries_at_once
         self._next = 0.0
         self._running: Verifier | None = None
         self._last: Verified | None = None
@@ -55,6 +60,8 @@ class DailyVerification:
             if self._last is not None and (datetime.now(UTC) - self._last.at).total_seconds() < self._every_seconds:
                 return
             self._running = await begin(self._trail, self._last, self._most_entries)
+            head, _ = await self._trail.head()
+            self._part = max(self._entries_at_once, (head - self._running.position) // self._parts)
         verifier = self._running
         if (exported := await end_of_exports(self._trail)) and exported[0] > verifier.position:
             verifier.position, verifier.link = exported  # they may be dropped meanwhile
@@ -64,7 +71,7 @@ class DailyVerification:
             async for entry in entries:
                 verifier.take(entry)
                 taken += 1
-                if taken == self._entries_at_once:
+                if taken == self._part:
                     return
         self._running = None
         await self._end(verifier)
@@ -90,14 +97,22 @@ async def checked(trail: AuditTrail) -> tuple[Verifier, list[str]]:
 
 
 async def begin(trail: AuditTrail, last: Verified | None, most_entries: int = MOST_ENTRIES) -> Verifier:
-    """A verifier that begins after the last export, or so many entries before the end of the chain."""
+    """A verifier that begins after the last export, or so many entries before the end of the chain.
+
+    What follows the entry up to which it was `last` found intact is never left out. Without a last one nothing is.
+    """
     position, link = await end_of_exports(trail) or (0, b"")
     head, _ = await trail.head()
     verifier = Verifier(position, link) if link else Verifier()
-    if head - position > most_entries:
-        async with aclosing(trail.read(head - most_entries - 1)) as entries:
-            first = await anext(entries)
-        verifier = Verifier(first.position, first.link)
+    known = last.position if last is not None else 0
+    start = min(head - most_entries, known)
+    if last is not None and start > position:
+        if start == known and last.link:
+            verifier = Verifier(known, last.link)
+        else:
+            async with aclosing(trail.read(start - 1)) as entries:
+                first = await anext(entries)
+            verifier = Verifier(first.position, first.link)
     if last is not None:
         verifier.comparing(last.position, last.link).accepted = last.accepted
     return verifier

@@ -19,7 +19,7 @@ import structlog
 from batchseal.errors import PayloadDamaged, PayloadUnavailable
 from batchseal.payloads.frame_reader import FrameReader
 from batchseal.payloads.frames import FrameHeader, FrameKind
-from batchseal.payloads.interface import CheckedFrame, Live, PayloadRecord
+from batchseal.payloads.interface import CheckedFrame, Live, PayloadRecord, unnamed
 from batchseal.payloads.local import LocalPayloads, disk_bytes
 from batchseal.payloads.reader import FileReader, available
 from batchseal.payloads.writer import FileUpload
@@ -153,8 +153,8 @@ class LocalCopies:
         except PayloadUnavailable as problem:
             log.warning("copies that nobody needs are looked for later", cause=problem.cause)
             return swept
-        named = {record.id for record in await live()}
-        unknown = [path for path in copies if _id(path) not in named]
+        orphans = await unnamed((found for path in copies if (found := _id(path)) is not None), live)
+        unknown = [path for path in copies if (found := _id(path)) is None or found in orphans]
         with suppress(PayloadUnavailable):
             await in_pool(None, lambda: self._remove(unknown))
         await in_pool(None, self._remove_earlier_boots)

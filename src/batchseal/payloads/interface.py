@@ -4,7 +4,8 @@ All methods block, so callers run them in a thread; `release`, `close` and `free
 PayloadUnavailable where another try may succeed, PayloadDamaged where none will, and NoSpace where the store takes no more.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
+from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -70,8 +71,17 @@ def require_plain(record: PayloadRecord) -> None:
         )
 
 
-# Gives the payloads that rows name.
-Live = Callable[[], Awaitable[Collection[PayloadRecord]]]
+# Gives the payloads that rows name, some at a time, so that nobody holds all of them.
+Live = Callable[[], AsyncGenerator[Collection[PayloadRecord], None]]
+
+
+async def unnamed(ids: Iterable[UUID], live: Live) -> set[UUID]:
+    """Those of these payloads that no row names."""
+    left = set(ids)
+    async with aclosing(live()) as parts:
+        async for records in parts:
+            left.difference_update(record.id for record in records)
+    return left
 
 
 class GrowingFrame(Protocol):
@@ -332,6 +342,7 @@ class Payloads(Protocol):
 
         Only what belongs to this instance alone. What several instances share is swept by `orphans.py`, in `place`.
 
-        `live` is asked after the payloads were listed, since a writer releases its payload only once the row is committed.
+        `live` is asked after the payloads were listed, since a writer releases its payload only once the row is committed. A
+        sweep looks at a bounded number of payloads, and the next one goes on behind them.
         """
         ...

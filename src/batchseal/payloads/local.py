@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import heapq
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from uuid import UUID
 import structlog
 
 from batchseal.errors import PayloadDamaged
-from batchseal.payloads.interface import Live, PayloadRecord, require_plain
+from batchseal.payloads.interface import Live, PayloadRecord, require_plain, unnamed
 from batchseal.payloads.reader import FileReader, available, open_payload
 from batchseal.payloads.rewriting import written_again
 from batchseal.payloads.writer import FileUpload
@@ -24,6 +25,8 @@ SUFFIX = ".spill"
 RESERVED_BYTES = 48 << 20
 # A sweep holds a descriptor for each file that it removes; what is left over comes with the next sweep.
 SWEPT_AT_ONCE = 256
+# So many files are looked at in a sweep.
+FILES_AT_ONCE = 50_000
 
 log = structlog.get_logger("payloads")
 
@@ -39,8 +42,10 @@ class LocalPayloads:
     place = None
     is_away = False
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files_at_once: int = FILES_AT_ONCE) -> None:
         self.folder = folder
+        self._files_at_once = files_at_once
+        self._swept_until = ""  # the name of the last file that a sweep has looked at; empty: the next one begins anew
 
     def path(self, payload_id: UUID) -> Path:
         return self.folder / f"{payload_id}{SUFFIX}"
@@ -106,11 +111,11 @@ class LocalPayloads:
 
     async def _sweep(self, live: Live) -> list[UUID]:
         files = await in_pool(None, self._unlocked)
-        unknown = list(files.keys() - {record.id for record in await live()})
+        unknown = list(await unnamed(files, live))
         with _locked({payload_id: files[payload_id] for payload_id in unknown[:SWEPT_AT_ONCE]}) as locked:
             # A writer may have created its file and not yet locked it when the folder was listed. While this sweep holds the
             # locks no writer gets one, so the second answer of `live` is final.
-            orphans = list(locked.keys() - {record.id for record in await live()}) if locked else []
+            orphans = list(await unnamed(locked, live)) if locked else []
             for payload_id in orphans:
                 log.info("removing an orphaned payload", file=locked[payload_id].name)
                 with own_folder(self.folder) as folder, suppress(FileNotFoundError):
@@ -120,14 +125,17 @@ class LocalPayloads:
     def _unlocked(self) -> dict[UUID, Path]:
         """Files whose writer has released them: payloads of registered operations, and uploads that were cut off.
 
-        Raises OSError, also where the folder is not there: that is not the same as an empty one.
+        They are the next ones by their names. Raises OSError, also where the folder is not there: that is not the same
+        as an empty one.
         """
         found: dict[UUID, Path] = {}
-        with own_folder(self.folder) as folder:
-            names = os.listdir(folder)
+        with own_folder(self.folder) as folder, os.scandir(folder) as entries:
+            later = (one.name for one in entries if one.name.endswith(SUFFIX) and one.name > self._swept_until)
+            names = heapq.nsmallest(self._files_at_once, later)
+        self._swept_until = names[-1] if len(names) == self._files_at_once else ""
         for name in names:
             path = self.folder / name
-            if path.suffix == SUFFIX and (descriptor := _lock(path)) >= 0:
+            if (descriptor := _lock(path)) >= 0:
                 os.close(descriptor)
                 with suppress(ValueError):
                     found[UUID(path.stem)] = path

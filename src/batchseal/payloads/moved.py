@@ -5,6 +5,8 @@ purges them. Everything new goes into the other store.
 """
 
 from collections.abc import Iterable
+from contextlib import aclosing
+from functools import partial
 from uuid import UUID
 
 from batchseal.payloads.by_size import PayloadsBySize
@@ -54,7 +56,15 @@ class WithOwnFolder(WrappedPayloads):
         A database that names nothing there may be another one than that of before, to which the service can go back. Then all
         stays.
         """
-        swept, named = await self._inner.sweep(live), await live()
-        if await in_pool(None, lambda: any(map(self._is_own, named))):
+        swept = await self._inner.sweep(live)
+        if await self._is_named(live):
             swept += await self._own.sweep(live)
         return swept
+
+    async def _is_named(self, live: Live) -> bool:
+        """Whether a row names anything in the folder."""
+        async with aclosing(live()) as parts:
+            async for records in parts:
+                if await in_pool(None, partial(any, map(self._is_own, records))):
+                    return True
+        return False

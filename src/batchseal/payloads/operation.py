@@ -31,6 +31,9 @@ def records_of(columns: PayloadColumns) -> list[PayloadRecord]:
 class OperationReader:
     """A `PayloadReader` over the payloads of an operation, oldest first: a later frame replaces an earlier one.
 
+    A document that is stored again also replaces what was prepared of it before. A payload that is lost hides those before it,
+    since nobody knows which of their frames it replaced; without the newest one nothing can be read.
+
     Each payload is opened when it is needed. Most operations have one.
     """
 
@@ -38,6 +41,7 @@ class OperationReader:
         self._payloads = payloads
         self._newest_first = list(reversed(records))
         self._readers: list[PayloadReader] = []
+        self._all_are_open = False
 
     def open(self) -> "OperationReader":
         """Opens all payloads at once, or none. Raises PayloadUnavailable, PayloadDamaged."""
@@ -66,22 +70,28 @@ class OperationReader:
                 self.close()
 
     def _opened(self) -> Sequence[PayloadReader]:
-        for record in self._newest_first[len(self._readers) :]:
-            self._readers.append(self._payloads.open(record))
+        while not self._all_are_open:
+            try:
+                self._readers.append(self._payloads.open(self._newest_first[len(self._readers)]))
+            except PayloadDamaged:
+                if not self._readers:
+                    raise
+                self._all_are_open = True
+            else:
+                self._all_are_open = len(self._readers) == len(self._newest_first)
         return self._readers
 
     def ordinals(self, kind: FrameKind) -> set[int]:
         """Documents whose frame that counts is what was written. A damaged frame still hides those before it."""
-        readers = self._opened()
         return {
             ordinal
-            for at, reader in enumerate(readers)
+            for reader in self._opened()
             for ordinal in reader.ordinals(kind)
-            if not any(newer.has(kind, ordinal) for newer in readers[:at])
+            if self._found(kind, ordinal) is reader
         }
 
     def has(self, kind: FrameKind, ordinal: int) -> bool:
-        return any(reader.has(kind, ordinal) for reader in self._opened())
+        return self._found(kind, ordinal) is not None
 
     def read(self, kind: FrameKind, ordinal: int) -> bytes:
         return self._with(kind, ordinal).read(kind, ordinal)
@@ -91,12 +101,20 @@ class OperationReader:
 
     def _with(self, kind: FrameKind, ordinal: int) -> PayloadReader:
         """The payload whose frame counts."""
+        if (found := self._found(kind, ordinal)) is None:
+            raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+        return found
+
+    def _found(self, kind: FrameKind, ordinal: int) -> PayloadReader | None:
+        """The payload whose frame counts, if there is one."""
         for reader in self._opened():
             if reader.has(kind, ordinal):
                 return reader
-        raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}")
+            if kind is FrameKind.PREPARED and reader.has(FrameKind.DOCUMENT, ordinal):
+                return None
+        return None
 
     def close(self) -> None:
-        readers, self._readers = self._readers, []
+        readers, self._readers, self._all_are_open = self._readers, [], False
         for reader in readers:
             reader.close()

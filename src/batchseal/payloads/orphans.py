@@ -30,7 +30,7 @@ import msgspec
 import structlog
 
 from batchseal.errors import ConfigurationError, PayloadUnavailable
-from batchseal.payloads.interface import Live, Place
+from batchseal.payloads.interface import Live, Place, unnamed
 from batchseal.payloads.marker import MARKER, Marker, read_marker
 from batchseal.store.identity import DatabaseState
 from batchseal.system.futures import in_pool
@@ -197,12 +197,12 @@ class Orphans:
         place, policy = self._place, self._policy
         now, payloads, marks = await in_pool(self._pool, lambda: (place.now(), place.payloads(), place.marks()))
         written = place.written_here()
-        named = {record.id for record in await live()}
-        orphans = {
+        old = (
             payload_id
             for payload_id, stored_at in payloads.items()
-            if payload_id not in named | written and (now - stored_at).total_seconds() >= policy.aside_seconds
-        }
+            if payload_id not in written and (now - stored_at).total_seconds() >= policy.aside_seconds
+        )
+        orphans = await unnamed(old, live)
         if len(orphans) > policy.most(len(payloads)):
             self._stop(f"{len(orphans)} of {len(payloads)} payloads have no row, which is more than crashes leave")
             return []
@@ -214,7 +214,7 @@ class Orphans:
         await in_pool(self._pool, partial(place.mark, orphans - marks.keys()))
         if due:
             # A row may have come meanwhile: a registration whose answer was lost, or a standby that caught up.
-            due -= {record.id for record in await live()}
+            due = await unnamed(due, live)
             for payload_id in sorted(due):
                 log.info("removing an orphaned payload", payload=str(payload_id), stored_at=str(payloads[payload_id]))
             await in_pool(self._pool, partial(place.remove, due))

@@ -6,6 +6,7 @@ payload check themselves when they are read again.
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from uuid import UUID
@@ -19,6 +20,7 @@ from batchseal.payloads.segment_writer import SUFFIX as SEGMENT_SUFFIX
 from batchseal.settings.load import Settings
 from batchseal.system.disk import sync
 from batchseal.system.folders import SAFE, own_folder
+from batchseal.system.owner import as_owner_of
 
 if TYPE_CHECKING:
     from batchseal.payloads.objects import Objects
@@ -92,11 +94,12 @@ class LocalRaw:
 
 
 class SharedRaw:
-    """Those of a folder that several instances mount."""
+    """Those of a folder that several instances mount. Its owner gets what is made in it, also where root puts payloads back."""
 
     def __init__(self, folder: Path) -> None:
         from batchseal.payloads.shared import PAYLOADS
 
+        self._volume = folder
         self._folder = folder / PAYLOADS
 
     def _name(self, payload_id: UUID) -> str:
@@ -116,8 +119,8 @@ class SharedRaw:
         name = self._name(record.id)
         draft = f".{name}.draft"
         with available("a payload cannot be written"):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with own_folder(self._folder) as folder:
+            self._volume.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with as_owner_of(self._volume), self._made() as folder:
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFE, 0o600, dir_fd=folder)
                 try:
                     offset = 0
@@ -129,9 +132,17 @@ class SharedRaw:
                     os.close(descriptor)
                 os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
 
+    @contextmanager
+    def _made(self) -> Iterator[int]:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with own_folder(self._folder) as folder:
+            yield folder
+
     def settle(self) -> None:
-        with available("the payloads cannot be brought to the disk"):
-            sync(self._folder)
+        with available("the payloads cannot be brought to the disk"), as_owner_of(self._volume):
+            for folder in (self._folder, self._volume):
+                if folder.exists():  # a backup without payloads makes none
+                    sync(folder)
 
 
 class ObjectRaw:

@@ -10,7 +10,7 @@ import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -36,6 +36,10 @@ from batchseal.system.folders import SAFE, own_folder
 from batchseal.system.futures import in_pool
 from batchseal.system.holes import punch
 
+# So many extents are looked at in a sweep, and as many more as the last segment has.
+EXTENTS_AT_ONCE = 50_000
+NO_SEGMENT = UUID(int=0)
+
 log = structlog.get_logger("payloads")
 
 
@@ -55,9 +59,13 @@ def extent_of(record: PayloadRecord) -> Extent:
 class Segments:
     """The segments in a folder, which belongs to one instance alone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, extents_at_once: int = EXTENTS_AT_ONCE) -> None:
         self.folder = folder
+        self._extents_at_once = extents_at_once
         self._syncs = GroupSync()
+        self._swept_until = (
+            NO_SEGMENT  # the last segment that a sweep has looked at; NO_SEGMENT: the next one begins anew
+        )
 
     def path(self, segment: UUID) -> Path:
         return self.folder / f"{segment}{SUFFIX}"
@@ -131,10 +139,12 @@ class Segments:
                 return []
             # A writer locks its extent before there is anything to be seen of it, and releases it once the row is committed. So
             # whatever was unlocked when it was listed is named by now, or never will be.
-            named: dict[UUID, dict[int, Extent]] = defaultdict(dict)
-            for record in await live():
-                if record.segment is not None:
-                    named[record.segment][record.offset] = extent_of(record)
+            named: dict[UUID, dict[int, Extent]] = {one.segment: {} for one in looked}
+            async with aclosing(live()) as parts:
+                async for records in parts:
+                    for record in records:
+                        if record.segment is not None and (those := named.get(record.segment)) is not None:
+                            those[record.offset] = extent_of(record)
             return await in_pool(
                 None, lambda: [gone for one in looked for gone in self._remove(one, named[one.segment])]
             )
@@ -143,11 +153,17 @@ class Segments:
             return []
 
     def _look(self) -> "list[_Look]":
-        found = []
-        for segment in self._names():
+        """At the next segments by their names, until they have enough extents."""
+        found, extents = list[_Look](), 0
+        for segment in sorted(name for name in self._names() if name > self._swept_until):
             with self._opened(self.path(segment)) as descriptor:
                 if descriptor >= 0:
                     found.append(_Look(segment, _lock(descriptor), list(_unwritten(descriptor, segment))))
+                    extents += len(found[-1].unwritten)
+            if extents >= self._extents_at_once:
+                self._swept_until = segment
+                return found
+        self._swept_until = NO_SEGMENT
         return found
 
     def _remove(self, look: "_Look", named: dict[int, Extent]) -> list[UUID]:

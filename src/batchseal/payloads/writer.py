@@ -4,6 +4,7 @@ The file is locked while it is written and until its operation is registered, so
 that nobody needs any more.
 """
 
+import errno
 import fcntl
 import mmap
 import os
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 # Linux takes at most 1,024 buffers in one writev.
 MAX_BUFFERS = 1024
+# linux/mman.h; the module mmap does not name it.
+MADV_POPULATE_READ = 22
+READ_BYTES = 1 << 20
 SPACE_RETRY_SECONDS = 30
 
 
@@ -99,8 +103,11 @@ class FileUpload:
 
     def write_at(self, offset: int, content: bytes) -> None:
         """Writes over what is there. Raises NoSpace."""
+        left = memoryview(content)
         try:
-            os.pwrite(self._descriptor, content, offset)
+            while left:  # the system may write less than it is given, however little that is
+                written = os.pwrite(self._descriptor, left, offset)
+                left, offset = left[written:], offset + written
         except OSError as problem:
             raise self._no_space("the temporary space cannot be written", problem) from None
 
@@ -114,17 +121,30 @@ class FileUpload:
         self.stored_bytes = length
 
     def mapping(self, start: int, stop: int) -> memoryview:
-        """The bytes between two offsets, which stay in the file. Raises NoSpace.
+        """The bytes between two offsets, which stay in the file. Raises NoSpace, also where the disk does not give them back.
 
-        Nobody else writes to the file or cuts it. A disk that cannot give back what it took ends this process (SIGBUS).
+        Nobody else writes to the file or cuts it. A page that the system drops later, for want of memory, and that the disk does
+        not give back once more ends this process (SIGBUS).
         """
         page = start - start % mmap.ALLOCATIONGRANULARITY
         try:
             mapped = mmap.mmap(self._descriptor, stop - page, prot=mmap.PROT_READ, offset=page)
+            mapped.madvise(mmap.MADV_SEQUENTIAL)
+            self._populate(mapped, page, stop)
         except OSError as problem:
             raise self._no_space("the temporary space cannot be read", problem) from None
-        mapped.madvise(mmap.MADV_SEQUENTIAL)
         return memoryview(mapped)[start - page :]
+
+    def _populate(self, mapped: mmap.mmap, start: int, stop: int) -> None:
+        """Has the system find all pages now, which reports what it cannot read. Raises OSError."""
+        try:
+            mapped.madvise(MADV_POPULATE_READ)
+        except OSError as problem:
+            if problem.errno != errno.EINVAL:
+                raise
+            # Before Linux 5.14 the pages are read once instead. Nothing of that is kept.
+            for offset in range(start, stop, READ_BYTES):
+                os.pread(self._descriptor, min(READ_BYTES, stop - offset), offset)
 
     def _appended(self, behind: int) -> None:
         self.stored_bytes = behind

@@ -89,7 +89,7 @@ class Reception:
     with the sizes of documents that are no longer in memory. What is not to be durable yet may become so in threads of `syncs`.
     `when_prepared` is called with what is to be signed, and the fingerprint of the credential, once all documents of a small
     request are prepared, while they are stored. `locate` looks for the place of a visible signature in a document that is
-    prepared here.
+    prepared here. The commit waits for the store in a thread of `commits`; None: in the one that has stored the last document.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class Reception:
         locate: "Locate | None" = None,
         syncs: Executor | None = None,
         when_prepared: Callable[[list[ToSign], bytes], None] | None = None,
+        commits: Executor | None = None,
     ) -> None:
+        self._commits = commits
         self.upload = payloads.create(uuid4(), expected_bytes)
         self._formats = formats
         self._credential = credential
@@ -199,7 +201,9 @@ class Reception:
                 await asyncio.shield(future)
         self._batch = await self._located(self._batch)
         ending = self._working = in_pool(self._pool, lambda: self._end(facts))
-        record = await asyncio.shield(ending)
+        if (record := await asyncio.shield(ending)) is None:
+            committing = self._working = in_pool(self._commits, self._commit)
+            record = await asyncio.shield(committing)
         if self._making_place is not None:
             await asyncio.shield(self._making_place)
         ordinals = sorted(self._documents)
@@ -333,8 +337,11 @@ class Reception:
         if refusal is None:
             self._asked.append((ordinal, what))
 
-    def _end(self, facts: RequestFacts) -> PayloadRecord:
-        """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each."""
+    def _end(self, facts: RequestFacts) -> PayloadRecord | None:
+        """Stores the last batch and what a later preparation needs, all in one call, since a small request pays for each.
+
+        Commits the payload too, unless threads of their own do that.
+        """
         batch, self._batch = self._batch, []
         self._store(batch, is_last=True)
         for ordinal, content_bytes in self._undescribed.items():
@@ -348,6 +355,9 @@ class Reception:
         if self._credential is not None:
             frames.append(records.credential_frame(self._credential))
         self.upload.append(frames)
+        return self._commit() if self._commits is None else None
+
+    def _commit(self) -> PayloadRecord:
         record = self.upload.commit(durable=self._durable)
         if not self._durable and self._syncs is not None and (sync := self.upload.sync_ahead()) is not None:
             # The disk works while the operation is registered, and nobody has to be woken for its end.

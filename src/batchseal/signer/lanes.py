@@ -116,6 +116,8 @@ class Lanes:
         self._clock = clock
         self._of: dict[str, Turn] = {}
         self._asked = asyncio.Event()
+        # Whether this instance leaves its lanes to others, since it cannot read the payloads just now.
+        self.leaves: Callable[[], bool] = lambda: False
 
     def gate(self, credential: str) -> Turn:
         """The gate of a credential, by its ID."""
@@ -181,6 +183,9 @@ class Lanes:
         """One look at all lanes. Raises DatabaseUnavailable."""
         if self._others() and self._of:
             await self._look_at_others()
+            if self.leaves():
+                for turn in self._of.values():
+                    turn.is_ending = turn.is_ending or (turn.is_held and not turn.waiting and not turn.calls)
         await self._give_up_ended()
         for turn in list(self._of.values()):
             turn.tell()

@@ -71,7 +71,7 @@ class Preparation:
         row = work.row
         kept = await self._store.evidence(row.id, row.created_at, list(rows))
         plan, unprepared, old_tries, needs_credential = await work.read(
-            partial(self._look, credential=credential, rows=rows, kept=kept)
+            partial(self._look, credential=credential, rows=rows, kept=kept, checks=work.claimed.may_be_torn)
         )
         work.tries = {
             ordinal: kept[ordinal].tries if ordinal in kept else old_tries.get(ordinal, 0) for ordinal in rows
@@ -86,16 +86,21 @@ class Preparation:
         credential: Credential,
         rows: dict[int, DocumentRow],
         kept: dict[int, SignatureRow],
+        checks: bool,
     ) -> tuple[Plan, list[DocumentRow], dict[int, int], bool]:
         """What to do, the documents that must be prepared first, the tries that a payload of release 0.1 tells, and whether the
         credential is not stored that prepared documents name. Blocking.
+
+        With `checks` each original is read: one that is damaged could be signed, and never be given back.
         """
+        stored = reader.ordinals(FrameKind.DOCUMENT) if checks else set(rows)
         plan, unprepared, named = Plan(), list[DocumentRow](), set[bytes]()
         evidence = records.read_old_evidence(reader, list(rows))
         evidence |= {ordinal: one.evidence for ordinal, one in kept.items() if one.evidence is not None}
         have_prepared, shared = reader.ordinals(FrameKind.PREPARED), records.SharedContents(reader)
         for ordinal in sorted(rows):
-            prepared = records.read_prepared(reader, ordinal, shared) if ordinal in have_prepared else None
+            is_prepared = ordinal in have_prepared and ordinal in stored
+            prepared = records.read_prepared(reader, ordinal, shared) if is_prepared else None
             if prepared is not None:
                 self._formats.named(prepared.format)  # a document is not signed where nobody here can finish it
                 named.add(prepared.fingerprint)

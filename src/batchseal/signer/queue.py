@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 import structlog
@@ -35,7 +35,7 @@ from batchseal.signer.pace import DEFAULT_PACE, Pace
 from batchseal.signer.presence import Presence
 from batchseal.signer.recording import Recording
 from batchseal.signer.run import Signing
-from batchseal.signer.telling import follow, tell_end, tell_lost, tell_outcomes
+from batchseal.signer.telling import Webhooks, follow, tell_end, tell_lost, tell_outcomes
 from batchseal.signer.work import Progress
 from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
@@ -57,16 +57,6 @@ HAND_IN_AGAIN = (
 )
 
 log = structlog.get_logger("signer")
-
-
-class Webhooks(Protocol):
-    """Those who tell client services of the ends of operations (notify/). The end itself leaves the event in the database."""
-
-    def wake(self) -> None: ...
-
-    def remarks(self) -> list[str]: ...
-
-    def numbers(self) -> dict[str, float]: ...
 
 
 class SigningQueue:
@@ -91,12 +81,14 @@ class SigningQueue:
         self._webhooks = webhooks
         self._presence = presence
         self._lanes = presence.lanes if presence is not None and store.shared is not None else None
-        self._credentials: dict[
-            str, str
-        ] = {}  # the ID of each client service's credential, as far as operations have come
+        # The ID of each client service's credential, as far as operations have come.
+        self._credentials: dict[str, str] = {}
         self._store = store
         self._upstream = upstream
-        self._signing = signing
+        self._signing, self._late = signing, signing.late
+        self._late.when_ended = self.look
+        if self._lanes is not None:
+            self._lanes.leaves = lambda: bool(self._late.operations)
         self._pace = pace
         self._recording = recording
         self._endings = Endings(store.is_finished)
@@ -150,7 +142,8 @@ class SigningQueue:
         if (at_work := self._tasks.get(operation_id)) is not None:
             await asyncio.wait([at_work])  # a failed operation was handed in again in the moment of its end
         handed = None if registered is None else msgspec.convert(registered, Registration)
-        if self._room(client_service if handed is None else handed.row.client_service) == 0:
+        room = self._room(client_service if handed is None else handed.row.client_service)
+        if room == 0 or operation_id in self._late.operations:
             self._woken.add(operation_id)
             self._look.set()
             return
@@ -218,6 +211,7 @@ class SigningQueue:
     async def stop(self, seconds: float) -> None:
         """Lets what is under way go on for `seconds`, then leaves it to the next start."""
         await end_tasks(self._tasks.values(), seconds)
+        await self._late.close()
 
     async def _take_on(self) -> bool:
         """Claims what there is room for, first of those who have little at work. Returns whether to look again at once."""
@@ -235,8 +229,9 @@ class SigningQueue:
         if room == 0:
             return 0
         lasts, left = self._pace.lease_seconds, self._signed_elsewhere()
+        at_work = [*self._tasks, *self._late.operations]
         claimed = await self._store.claim(
-            room, lasts, woken=self._woken, at_work=self._tasks, passed_over=passed_over, left_to_others=left
+            room, lasts, woken=self._woken, at_work=at_work, passed_over=passed_over, left_to_others=left
         )
         for operation in claimed:
             self._woken.discard(operation.row.id)
@@ -256,7 +251,12 @@ class SigningQueue:
             self._claiming -= 1
 
     def _room(self, client_service: str) -> int:
-        """Operations of this client service that may be claimed now. With "": of one that has nothing at work."""
+        """Operations of this client service that may be claimed now. With "": of one that has nothing at work.
+
+        An instance whose payload store does not answer leaves them to those for which it does.
+        """
+        if self._late.operations and self._is_left_work():
+            return 0
         claimed = self._pace.shared_claimed if self._is_left_work() else self._pace.claimed
         return min(claimed, self._at_work.room(client_service, self._claiming))
 

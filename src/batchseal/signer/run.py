@@ -33,6 +33,7 @@ from batchseal.signature import Level
 from batchseal.signer.call_log import CallLog
 from batchseal.signer.durable_ahead import DurableAhead
 from batchseal.signer.evidence import read_prepared, with_answer
+from batchseal.signer.late import PATIENCE_SECONDS, Late, patience_seconds
 from batchseal.signer.preparation import Locate, Preparation, handed_plan
 from batchseal.signer.stamp_room import StampRoom
 from batchseal.signer.telling import tell_outcomes
@@ -56,7 +57,8 @@ class Signing:
 
     `reserve` holds the memory of what is read and prepared here. Without `materials`, levels above T are refused. With
     `check_revocation`, the certificate of every signer is checked before it signs, and not only that of documents above T.
-    `calls` keeps what calls were made, and `known` what the audit trail will say of operations that were signed here.
+    `calls` keeps what calls were made, and `known` what the audit trail will say of operations that were signed here. A run does
+    not wait longer than `store_seconds` for the payload store, beside the time that many bytes take.
     """
 
     def __init__(
@@ -75,7 +77,10 @@ class Signing:
         locate: Locate | None = None,
         calls: CallLog | None = None,
         known: KnownFacts | None = None,
+        store_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self.late = Late()
+        self._store_seconds = store_seconds
         self._known = known
         self._calls = calls
         self._materials = materials
@@ -102,7 +107,9 @@ class Signing:
             rows = await self._store.documents(operation.id, operation.created_at)
         open_rows = {row.ordinal: row for row in rows if row.status is DocumentStatus.RECEIVED}
         pool = self._pool.of(operation.client_service)
-        work = Work(claimed, caller, self._payloads, pool, len(open_rows), self._reserve)
+        open_bytes = sum(row.content_bytes for row in open_rows.values())
+        patience = patience_seconds(open_bytes, claimed.tries, self._store_seconds)
+        work = Work(claimed, caller, self._payloads, pool, len(open_rows), self._reserve, patience)
         work.progress.failed = sum(row.status is DocumentStatus.ERROR_SIGNING for row in rows)
         try:
             if not open_rows:
@@ -126,15 +133,25 @@ class Signing:
             if work.not_durable is not None:
                 raise work.not_durable
         finally:
-            await work.close()
+            await self._close(work)
         return work.progress
+
+    async def _close(self, work: Work) -> None:
+        """A run does not wait for a thread of its own that is late."""
+        if work.late is not None:
+            self.late.keep(work.row.id, work.close())
+        else:
+            await work.close()
 
     async def make_durable(self, claimed: ClaimedOperation, caller: Caller) -> None:
         """Returns once whoever claims the operation next finds its payload in the store. Raises PayloadUnavailable, NoSpace."""
         row = claimed.row
         work = Work(claimed, caller, self._payloads, self._pool.of(row.client_service), 0)  # nothing is read
         work.begin_durable(self._payloads, self.durable_ahead.take(row.payload_id))
-        await work.make_durable(self._payloads)
+        try:
+            await work.make_durable(self._payloads)
+        finally:
+            await self._close(work)
 
     # --- 4 sign -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What is counted and logged of operations: how they ended, and what was lost or taken over."""
 
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 import structlog
@@ -14,6 +15,16 @@ from batchseal.system.telemetry.events import Category, security_event
 from batchseal.system.telemetry.meter import METER
 
 log = structlog.get_logger("signer")
+
+
+class Webhooks(Protocol):
+    """Those who tell client services of the ends of operations (notify/). The end itself leaves the event in the database."""
+
+    def wake(self) -> None: ...
+
+    def remarks(self) -> list[str]: ...
+
+    def numbers(self) -> dict[str, float]: ...
 
 
 def follow(row: OperationRow, instance: UUID | None) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
@@ -16,6 +16,7 @@ from batchseal.errors import BatchsealError, LeaseLost, NoRoom, NoSpace, Payload
 from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.signer.late import PATIENCE_SECONDS
 from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
 from batchseal.system.futures import in_pool, retrieve_failure
 
@@ -85,8 +86,13 @@ class Work:
         pool: Executor,
         documents_left: int,
         reserve: Reserve = unbounded,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        """`patience_seconds`: how long a thread may wait for the payload store before the operation is put off without it."""
         self.claimed = claimed
+        self.late: asyncio.Future[Any] | None = None  # what a thread does that has not come back in this time
+        self._patience_seconds = patience_seconds
+        self._kept = AsyncExitStack()  # the memory of that
         self.caller = caller
         self.documents_left = documents_left
         self.progress = Progress()
@@ -145,7 +151,19 @@ class Work:
             async with self.memory(0):
                 return await self.read(work)
         self._reading = reading = in_pool(self._pool, partial(work, self._reader))
-        return await asyncio.shield(reading)
+        return await self._answer(reading)
+
+    async def _answer(self, working: "asyncio.Future[T]") -> T:
+        """What a thread returns. Cancelling the wait does not cancel it.
+
+        Raises PayloadUnavailable where it does not come back: it is `late` then, and whoever has the operation ends its run.
+        """
+        await asyncio.wait([working], timeout=self._patience_seconds)
+        if not working.done():
+            working.add_done_callback(retrieve_failure)
+            self.late = working
+            raise PayloadUnavailable(f"the payload store has not answered for {self._patience_seconds:g} s")
+        return working.result()
 
     @asynccontextmanager
     async def memory(self, content_bytes: int) -> AsyncIterator[None]:
@@ -168,12 +186,14 @@ class Work:
             finally:
                 self._has_memory = False
                 await self._end_reading()
-                if held_bytes:
+                if self.late is not None:
+                    self._kept = booked.pop_all()
+                elif held_bytes:
                     self._reader.close()
 
     async def _end_reading(self) -> None:
-        """Returns once no thread uses the payloads: cancelling a run does not stop its thread."""
-        if self._reading is not None and not self._reading.done():
+        """Returns once no thread uses the payloads: cancelling a run does not stop its thread. One that is late is left alone."""
+        if self._reading is not None and not self._reading.done() and self.late is None:
             await asyncio.wait([self._reading])
 
     @property
@@ -197,11 +217,15 @@ class Work:
         Raises PayloadUnavailable, NoSpace.
         """
         if (ahead := self._durable) is not None:
-            await asyncio.wait([ahead])
+            if self.late is None:
+                with suppress(Exception):
+                    await self._answer(ahead)
+            if not ahead.done():
+                raise PayloadUnavailable("the payload store does not answer")
             self._durable = None
             self._is_durable = self._is_durable or ahead.exception() is None
         if not self._is_durable:
-            await self._durable_in_thread(payloads)
+            await self._answer(self._durable_in_thread(payloads))
             self._is_durable = True
 
     def _durable_in_thread(self, payloads: Payloads) -> asyncio.Future[None]:
@@ -231,10 +255,14 @@ class Work:
                 log.info("a further payload is left to the sweep", payload=str(upload.payload_id), cause=str(problem))
 
     async def close(self) -> None:
-        """Closes the payloads."""
-        await self._end_reading()
-        self._reader.close()
-        await self.drop_upload()
+        """Closes the payloads, once no thread uses them any more."""
+        if self.late is not None:
+            await asyncio.wait([self.late])
+            self.late = None
+        async with self._kept:
+            await self._end_reading()
+            self._reader.close()
+            await self.drop_upload()
 
 
 def lease_lost(row: OperationRow) -> LeaseLost:

@@ -72,10 +72,14 @@ FROM audit a LEFT JOIN audit_actors c USING (position)
 WHERE a.position > $1 ORDER BY a.position LIMIT $2;
 
 -- name: audit_read_month
--- All entries of a month, in the order of the chain.
+-- The next $3 entries of a month behind a position, in the order of the chain.
 SELECT a.*, coalesce(c.actor, '') AS actor, coalesce(c.origin, '') AS origin, coalesce(c.detail, '') AS detail
 FROM audit a LEFT JOIN audit_actors c USING (position)
-WHERE a.month = $1 ORDER BY a.position;
+WHERE a.month = $1 AND a.position > $2 ORDER BY a.position LIMIT $3;
+
+-- name: audit_count_month
+-- How many entries of a month there are.
+SELECT count(*) FROM audit WHERE month = $1;
 
 -- name: audit_anchors
 -- All anchors, the oldest month first.

@@ -74,6 +74,18 @@ def outcome_columns(
     )
 
 
+def outcome_places(outcomes: Sequence[DocumentOutcome]) -> tuple[list[int], int]:
+    """Where the outcome of a document stands in these arrays, counted from 1: `places[ordinal - before - 1]`. Returns both."""
+    if not outcomes:
+        return [], 0
+    ordinals = [outcome.ordinal for outcome in outcomes]
+    before = min(ordinals) - 1
+    places = [0] * (max(ordinals) - before)
+    for place, ordinal in enumerate(ordinals, 1):
+        places[ordinal - before - 1] = place
+    return places, before
+
+
 class StoredEvidence(msgspec.Struct, omit_defaults=True):
     """The content of the column `evidence`: all evidence but the signature value. A new field needs a default, for older rows."""
 

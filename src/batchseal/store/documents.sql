@@ -22,8 +22,8 @@ LIMIT 1;
 -- one was asked for. The commit waits for the disk if it ends the operation or carries signatures ($15). Any other outcome can be
 -- computed again after a power cut.
 -- A new signature value takes away the rest of the evidence of the one before, which was about that one.
--- OFFSET 0 keeps the outcomes together, so that each row is found by the index. Before a new partition has statistics, PostgreSQL
--- would compare every document of the operation with every outcome.
+-- A row finds its outcome in the arrays by its ordinal: $17[ordinal - $18] is the outcome's place. A join of the two could be planned
+-- so that every document of the operation is compared with every outcome, where PostgreSQL knows nothing of a new partition.
 WITH held AS (
     SELECT id, set_config('synchronous_commit',
                           CASE WHEN $9 OR $15 THEN current_setting('synchronous_commit') ELSE 'off' END, true)
@@ -42,12 +42,15 @@ WITH held AS (
         tries = excluded.tries
 ), ended AS (
     UPDATE documents d
-    SET status = o.status, sign_error = o.sign_error, cause = o.cause, additional_bytes = o.additional_bytes, level = o.level
-    FROM (SELECT held.id, e.*
-          FROM held, unnest($3::integer[], $4::smallint[], $5::smallint[], $6::text[], $7::integer[], $16::smallint[])
-               AS e (ordinal, status, sign_error, cause, additional_bytes, level)
-          OFFSET 0) o
-    WHERE d.month = $2 AND d.operation_id = o.id AND d.ordinal = o.ordinal AND d.status = 1
+    SET status = ($4::smallint[])[($17::integer[])[d.ordinal - $18::integer]],
+        sign_error = ($5::smallint[])[($17::integer[])[d.ordinal - $18::integer]],
+        -- Nothing leads to a place among texts but a walk over those before it, and a signed document has none.
+        cause = CASE WHEN ($4::smallint[])[($17::integer[])[d.ordinal - $18::integer]] = 2 THEN ''
+                     ELSE ($6::text[])[($17::integer[])[d.ordinal - $18::integer]] END,
+        additional_bytes = ($7::integer[])[($17::integer[])[d.ordinal - $18::integer]],
+        level = ($16::smallint[])[($17::integer[])[d.ordinal - $18::integer]]
+    FROM held
+    WHERE d.month = $2 AND d.operation_id = held.id AND d.ordinal = ANY ($3::integer[]) AND d.status = 1
     RETURNING d.status, d.content_bytes, d.level
 ), written AS (
     UPDATE operations o

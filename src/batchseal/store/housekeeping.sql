@@ -115,10 +115,20 @@ WITH purged AS (
 SELECT id, client_service, payload_id, payload_record, further_payloads FROM purged;
 
 -- name: free_references
--- Frees the external references of operations that ended $1 seconds ago and were purged.
-DELETE FROM external_references r USING operations o
-WHERE o.id = r.operation_id AND o.payload_purged AND o.status IN (2, 4)
-  AND o.finished_at <= now() - $1 * interval '1 second';
+-- Frees the external references of operations that ended $1 seconds ago and were purged, among the next $3 operations behind the id
+-- $2. Says how many it freed and which id it came to, null where there is none: nothing in a row leads to those that are due, so all
+-- operations are looked at in turn.
+WITH slice AS (
+    SELECT id, client_service, external_reference,
+           payload_purged AND status IN (2, 4) AND finished_at <= now() - $1 * interval '1 second' AS is_due
+    FROM operations WHERE id > $2 ORDER BY id LIMIT $3
+), freed AS (
+    DELETE FROM external_references r USING slice
+    WHERE slice.is_due AND r.client_service = slice.client_service AND r.external_reference = slice.external_reference
+      AND r.operation_id = slice.id
+    RETURNING r.operation_id
+)
+SELECT (SELECT count(*) FROM freed) AS freed, max(id) AS last FROM slice;
 
 -- name: document_months
 -- The months that ended $1 seconds ago and still have a partition of documents.
@@ -161,12 +171,14 @@ SET boot_id = $2, uptime_seconds = $3, seen_at = $4, purge_not_before = $5;
 
 -- name: waiting
 -- What waits at an instance ($1), for the metrics: documents, the age of the oldest operation, what is held after a restore,
--- entries of the audit trail that are not in the chain yet, when the chain was last found intact (Unix time; 0: never), and whether
--- it was found broken since then.
+-- entries of the audit trail that are not in the chain yet, when the chain was last found intact (Unix time; 0: never), whether it
+-- was found broken since then, and how many entries have come into it since it was found intact.
 SELECT coalesce(sum(documents_total - documents_signed - documents_failed) FILTER (WHERE held_at IS NULL), 0)::bigint AS documents,
        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE held_at IS NULL)), 0)::float8 AS oldest_seconds,
        count(*) FILTER (WHERE held_at IS NOT NULL) AS held,
        (SELECT count(*) FROM audit_pending WHERE instance = $1) AS unchained,
        coalesce((SELECT extract(epoch FROM intact_at) FROM audit_verified), 0)::float8 AS verified_at,
-       EXISTS (SELECT FROM audit_verified WHERE problem <> '') AS is_broken
+       EXISTS (SELECT FROM audit_verified WHERE problem <> '') AS is_broken,
+       greatest(coalesce((SELECT position FROM audit ORDER BY position DESC LIMIT 1), 0)
+                - coalesce((SELECT position FROM audit_verified), 0), 0)::bigint AS unverified
 FROM operations WHERE instance = $1 AND status IN (1, 3);

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from batchseal.store.database import Database
+from batchseal.store.live_payloads import LivePayloads, live_payloads
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import PayloadColumns, payload_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,9 @@ class DatabaseIdentity:
         """Counts one more sweep, before the store is told of it: after a crash in between the database knows of more."""
         return await self._asked("begin_sweep")
 
-    async def live_payloads(self) -> list[PayloadColumns]:
+    def live_payloads(self) -> LivePayloads:
         """Every payload that is still needed, of all instances: those of operations that were not purged."""
-        async with self._database.connection() as connection:
-            return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads_of_all"])]
+        return live_payloads(self._database, "live_payloads_of_all")
 
     async def _asked(self, query: str) -> DatabaseState:
         async with self._database.connection() as connection:

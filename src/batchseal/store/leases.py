@@ -60,7 +60,8 @@ class Leases:
                 records = await connection.fetch(QUERIES["claim_shared"], self._instance, *asked, *further)
         if records:
             crash_site("claimed")
-        return sorted((claimed_operation(record) for record in records), key=lambda claimed: claimed.row.id)
+        found = (claimed_operation(record, is_found=True) for record in records)
+        return sorted(found, key=lambda claimed: claimed.row.id)
 
     async def claim_one(self, operation_id: int, lease_seconds: float) -> ClaimedOperation | None:
         """Leases one operation, even before it is due. None if it is finished, held, or cannot be read by this instance."""

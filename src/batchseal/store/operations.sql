@@ -43,11 +43,20 @@ SELECT * FROM registered;
 SELECT date_trunc('month', now() AT TIME ZONE 'UTC')::date;
 
 -- name: reference_holder
--- The operation that has an external reference. `may_go_on` says whether that operation has failed and still has its payload, so
--- that its caller can hand it in again.
-SELECT r.operation_id, o.status IS NOT NULL AND o.status = 4 AND NOT o.payload_purged AS may_go_on
+-- The operation that has an external reference. `may_go_on` says whether its caller can hand that operation in again: it has failed,
+-- and still has its payload, or nothing in it was ever signed.
+SELECT r.operation_id,
+       o.status IS NOT NULL AND o.status = 4 AND (NOT o.payload_purged OR o.documents_signed = 0) AS may_go_on
 FROM external_references r LEFT JOIN operations o ON o.id = r.operation_id
 WHERE r.client_service = $1 AND r.external_reference = $2;
+
+-- name: free_unsigned_reference
+-- Frees an external reference whose operation has failed without a signature and has lost its documents: they were purged, or
+-- were in the folder of an instance that was forgotten. It cannot go on, and nothing was signed that could be signed twice.
+DELETE FROM external_references r USING operations o
+WHERE r.client_service = $1 AND r.external_reference = $2 AND o.id = r.operation_id
+  AND o.status = 4 AND o.payload_purged AND o.documents_signed = 0
+RETURNING r.operation_id;
 
 -- name: operation
 -- One operation of a client service.
@@ -84,13 +93,19 @@ SELECT id FROM operations WHERE id = ANY ($1::bigint[]) AND status IN (2, 4);
 -- Opens a failed operation that its caller has handed in again. $3 of its documents become open again. It is due in $4 seconds,
 -- so that its worker has time to wake the signer before. Whether the earlier result was fetched says nothing about the new one. An
 -- evidence record is made at its end if one was asked for before or is now ($5). $6 is the instance that has its caller's own token.
--- The next end counts what is used from now on (`signed_before` and the columns after it).
+-- The next end counts what is used from now on (`signed_before` and the columns after it). $7 are further payloads: documents that
+-- had been lost.
 UPDATE operations
-SET status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
+SET further_payloads = further_payloads || $7::bytea[], status = 1, finished_at = NULL, fetched_at = NULL, tries = 0, next_try_at = now() + $4 * interval '1 second',
     held_at = NULL, documents_failed = documents_failed - $3, evidence_record = evidence_record OR $5, token_holder = $6, reopened_at = now(),
     signed_before = documents_signed, failed_before = documents_failed, signed_bytes = 0, time_stamps = 0
 WHERE id = $1 AND client_service = $2 AND status = 4 AND NOT payload_purged AND purge_asked_at IS NULL
 RETURNING *;
+
+-- name: forget_signatures
+-- Removes what is known of the signatures of these documents: they were lost, and are prepared anew.
+UPDATE signatures SET signature = '', evidence = ''
+WHERE operation_id = $1 AND day = $2 AND ordinal = ANY ($3::integer[]) AND signature <> '';
 
 -- name: add_payload
 -- Adds a further payload to an operation that is held with fence $2. The commit does not wait for the disk: the first signature

@@ -144,6 +144,15 @@ class ClaimedOperation:
     fingerprint: bytes = b""
     is_durable: bool = False  # whether its worker made the payload of a synchronous operation durable
     documents_digest: bytes = b""  # of all its documents, if it was handed over (`audit.chain.documents_digest`)
+    is_found: bool = False  # whether it was found in the database: a power cut may be why nobody has handed it over
+
+    @property
+    def may_be_torn(self) -> bool:
+        """Whether a power cut may have taken a part of its payload, since nothing had made that durable.
+
+        A store that several instances read takes a payload whole.
+        """
+        return self.is_found and self.row.mode is Mode.SYNC and self.row.payload_store is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +285,6 @@ def document_row(record: Mapping[str, Any]) -> DocumentRow:
     )
 
 
-def claimed_operation(record: Mapping[str, Any]) -> ClaimedOperation:
+def claimed_operation(record: Mapping[str, Any], *, is_found: bool = False) -> ClaimedOperation:
     """The claimed operation in a database record with all columns of the table `operations`."""
-    return ClaimedOperation(operation_row(record), record["fence"], record["tries"])
+    return ClaimedOperation(operation_row(record), record["fence"], record["tries"], is_found=is_found)

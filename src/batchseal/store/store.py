@@ -16,6 +16,7 @@ from batchseal.store.columns import (
     is_storable,
     month_of,
     outcome_columns,
+    outcome_places,
     reference_key,
     signature_columns,
 )
@@ -23,6 +24,7 @@ from batchseal.store.database import Connection, Database
 from batchseal.store.finished import FinishedLook
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.leases import Leases
+from batchseal.store.live_payloads import LivePayloads, live_payloads
 from batchseal.store.materials import MaterialTable
 from batchseal.store.opening import AnyAddress, open_database
 from batchseal.store.queries import QUERIES
@@ -32,11 +34,9 @@ from batchseal.store.rows import (
     NewOperation,
     OperationEnd,
     OperationRow,
-    PayloadColumns,
     SignatureRow,
     document_row,
     operation_row,
-    payload_columns,
 )
 from batchseal.system.crash_sites import crash_site
 
@@ -106,7 +106,8 @@ class Store(Leases):
         """Stores an operation with its documents, or stores nothing.
 
         Raises ReferenceTaken, with the id of the operation that has the reference, also if several requests with the same
-        reference come at once: exactly one of them is registered. Raises ValueNotAllowed or TooLarge for values that cannot be
+        reference come at once: exactly one of them is registered. An operation without a signature that can never go on gives
+        its reference up. Raises ValueNotAllowed or TooLarge for values that cannot be
         stored. The new operation is leased to its instance for REGISTRATION_LEASE_SECONDS.
         """
         check_storable(operation, documents)
@@ -146,6 +147,8 @@ class Store(Leases):
                 return operation_row(record)
             # This needs a second statement: the snapshot of the first one does not show the row that it collided with.
             taken = operation.client_service, operation.external_reference
+            if await connection.fetchval(QUERIES["free_unsigned_reference"], *taken) is not None:
+                continue
             holder = await connection.fetchval(QUERIES["reference_holder"], *taken)
             if holder is not None:
                 raise ReferenceTaken(operation.external_reference, holder)
@@ -165,8 +168,12 @@ class Store(Leases):
         *,
         evidence_record: bool = False,
         token_holder: UUID | None = None,
+        stored_again: bytes | None = None,
+        lost: Sequence[int] = (),
     ) -> OperationRow | None:
         """Opens these failed documents of a failed operation again, so that they can be signed.
+
+        Those of them that are `lost` in its payloads are in a further one, whose record is `stored_again`.
 
         `operation` is EXECUTION_FAILED and becomes PENDING_EXECUTION. It is due when the signer is woken for it, at the latest
         after REOPENED_SECONDS. Returns None if it is no longer failed, or if its payload was purged meanwhile.
@@ -174,7 +181,8 @@ class Store(Leases):
         day = await self._make_day(operation.created_at, operation.client_service)
         async with self._database.transaction(operation.client_service) as connection:
             asked = operation.id, operation.client_service, len(ordinals), REOPENED_SECONDS, evidence_record
-            record = await connection.fetchrow(QUERIES["reopen"], *asked, token_holder)
+            further = [] if stored_again is None else [stored_again]
+            record = await connection.fetchrow(QUERIES["reopen"], *asked, token_holder, further)
             if record is None:
                 return None
             asked_again = operation.id, month_of(operation.created_at), list(ordinals)
@@ -182,6 +190,8 @@ class Store(Leases):
             if len(changed) != len(ordinals):
                 raise InternalError(f"operation {operation.id}: documents to open again have not failed")
             await connection.execute(QUERIES["forget_tries"], operation.id, day, list(ordinals))
+            if lost:
+                await connection.execute(QUERIES["forget_signatures"], operation.id, day, list(lost))
             return operation_row(record)
 
     async def _make_day(self, created_at: datetime, caller: str | None = None) -> date:
@@ -265,16 +275,13 @@ class Store(Leases):
             records = await connection.fetch(QUERIES["evidence"], operation_id, day, list(ordinals))
             return await self._materials.rows(connection, day, records)
 
-    async def live_payloads(self, instance: UUID) -> list[PayloadColumns]:
+    def live_payloads(self, instance: UUID) -> LivePayloads:
         """Every payload of the instance that is still needed: those of operations that were not purged."""
-        async with self._database.connection() as connection:
-            return [payload_columns(record) for record in await connection.fetch(QUERIES["live_payloads"], instance)]
+        return live_payloads(self._database, "live_payloads", instance)
 
-    async def live_payloads_in(self, payload_store: str) -> list[PayloadColumns]:
+    def live_payloads_in(self, payload_store: str) -> LivePayloads:
         """The same of all that is stored in a payload store that several instances read."""
-        async with self._database.connection() as connection:
-            records = await connection.fetch(QUERIES["live_payloads_in_store"], payload_store)
-            return [payload_columns(record) for record in records]
+        return live_payloads(self._database, "live_payloads_in_store", payload_store)
 
     # --- work under a lease ----------------------------------------------------------------------------------
 
@@ -364,7 +371,7 @@ class Store(Leases):
                 *columns[:-1],
                 *(fence, last, day),
                 *signature_columns(kept),
-                *(durable, columns[-1]),
+                *(durable, columns[-1], *outcome_places(outcomes)),
             )
         except BaseException:
             # The partition may have gone, if the clock of the database was ahead when the day was dropped. The next try makes it.

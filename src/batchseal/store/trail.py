@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
+from batchseal.errors import LeaseLost
 from batchseal.store import migrations
 from batchseal.store.columns import month_of
 from batchseal.store.database import Database
@@ -227,12 +228,24 @@ class AuditTrail:
                 return
             after = records[-1]["position"]
 
-    async def read_month(self, month: date) -> AsyncGenerator[list[AuditEntry], None]:
-        """All entries of a month in the order of the chain, in parts. Nobody drops the month meanwhile. It takes a connection."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.cursor(QUERIES["audit_read_month"], month)
-            while records := await cursor.fetch(EXPORTED_AT_ONCE):
-                yield [AuditEntry(**record) for record in records]
+    async def read_month(self, month: date, at_once: int = 0) -> AsyncGenerator[list[AuditEntry], None]:
+        """All entries of a month that is over, in the order of the chain, in parts. No transaction is held between two parts.
+
+        Raises LeaseLost at the end where some of them are missing: another instance has dropped the month meanwhile.
+        """
+        position = count = 0
+        while True:
+            async with self._database.connection() as connection:
+                records = await connection.fetch(
+                    QUERIES["audit_read_month"], month, position, at_once or EXPORTED_AT_ONCE
+                )
+            if not records:
+                break
+            position, count = records[-1]["position"], count + len(records)
+            yield [AuditEntry(**record) for record in records]
+        async with self._database.connection() as connection:
+            if await connection.fetchval(QUERIES["audit_count_month"], month) != count:
+                raise LeaseLost(f"the audit entries of {month:%Y-%m} were dropped while they were read")
 
     async def head(self) -> tuple[int, bytes]:
         """Position and link of the last entry; position 0 while there is none."""

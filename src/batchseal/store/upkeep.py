@@ -15,6 +15,9 @@ from batchseal.system.crash_sites import crash_site
 # second one after taking the first. So of two that begin at once, one sees the other.
 BACKUP_LOCK, MARKING_LOCK = 0x6261_7463_6873_6504, 0x6261_7463_6873_6505
 
+# So many operations are looked at in one statement that frees external references.
+REFERENCES_AT_ONCE = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -32,6 +35,7 @@ class Waiting:
     """What waits at an instance: documents to be signed, held operations, entries of the audit trail that are not chained.
 
     `verified_at`: when the chain was last found intact, in Unix time; 0: never. `is_broken`: it was found broken since then.
+    `unverified`: entries of the chain that have come since it was found intact.
     """
 
     documents: int
@@ -40,6 +44,7 @@ class Waiting:
     unchained: int
     verified_at: float
     is_broken: bool
+    unverified: int
 
 
 class Upkeep:
@@ -135,11 +140,18 @@ class Upkeep:
         crash_site("purge-marked")
         return {record["id"]: (record["client_service"], payload_columns(record)) for record in records}
 
-    async def free_references(self, seconds: float) -> int:
-        """Frees the external references of purged operations that ended at least `seconds` ago. Returns how many."""
+    async def free_references(
+        self, seconds: float, after: int = 0, at_most: int = REFERENCES_AT_ONCE
+    ) -> tuple[int, int | None]:
+        """Frees the external references of purged operations that ended at least `seconds` ago, among the next ones behind an id.
+
+        Looks at so many operations at most. Returns how many it freed, and the id of the last one that it looked at;
+        None where there was no further one.
+        """
         async with self._database.connection() as connection:
-            done: str = await connection.execute(QUERIES["free_references"], seconds)
-            return int(done.rsplit(maxsplit=1)[-1])
+            done = await connection.fetchrow(QUERIES["free_references"], seconds, after, at_most)
+        assert done is not None
+        return done["freed"], done["last"]
 
     async def remove_old_texts(self, seconds: float) -> int:
         """Removes the texts of up to 500 purged operations that ended at least `seconds` ago. Returns how many."""

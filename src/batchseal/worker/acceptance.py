@@ -52,6 +52,7 @@ class Registered:
     row: OperationRow
     is_new: bool
     asked_at: float  # monotonic, before the registration was asked for
+    stored_again_bytes: int = 0  # of documents of an earlier one that were lost
 
 
 # What comes of a request: documents that are complete, or a part of one that is too large to be held.
@@ -61,7 +62,10 @@ LocateFor = Callable[[str, Description, "Buffer"], Awaitable[Description]]
 
 
 class Acceptance:
-    """`advertised` is the host and port that replies name; `window_bytes` is what a batch of documents may hold in memory."""
+    """`advertised` is the host and port that replies name; `window_bytes` is what a batch of documents may hold in memory.
+
+    Documents are prepared in threads of `pool`. Those of `store_pool`, which may be the same, wait for the payload store.
+    """
 
     def __init__(
         self,
@@ -71,6 +75,7 @@ class Acceptance:
         credentials: CredentialCache,
         handover: Handover,
         pool: SharedPool,
+        store_pool: SharedPool,
         *,
         instance: UUID,
         advertised: tuple[str, int],
@@ -84,13 +89,14 @@ class Acceptance:
         self._credentials = credentials
         self._handover = handover
         self._pool = pool
+        self._store_pool = store_pool
         self._instance = instance
         self._advertised = advertised
         self._window_bytes = window_bytes
         self._locate = locate
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
-        self._resubmission = Resubmission(store, payloads, pool, instance, elsewhere)
+        self._resubmission = Resubmission(store, payloads, store_pool, instance, elsewhere)
         # Told of each new operation: its client service, and how many of its documents have which media type.
         self.count_received: Callable[[str, Mapping[str, int]], None] = lambda client_service, documents: None
 
@@ -134,6 +140,7 @@ class Acceptance:
             batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
+            commits=self._store_pool.of(caller.client_service) if self._store_pool is not self._pool else None,
         )
         with span("store"):
             received = await self._store_documents(ticket, reception, facts, documents)
@@ -188,10 +195,10 @@ class Acceptance:
             row = await self._store.register(new, received.documents)
         except ReferenceTaken as taken:
             try:
-                row = await self._resubmission.resume(
+                resumed = await self._resubmission.resume(
                     caller, taken, received.payload, received.documents, evidence_record=evidence_record
                 )
-                return Registered(row, False, asked_at)
+                return Registered(resumed.row, False, asked_at, resumed.stored_bytes)
             finally:
                 await asyncio.shield(reception.abandon())
         except (DatabaseUnavailable, asyncio.CancelledError) as unknown:
@@ -234,4 +241,5 @@ class Acceptance:
         if registered.is_new:
             ticket.settle(received.payload.stored_bytes, len(received.documents))
         else:
-            ticket.settle(0, row.documents_total - row.documents_signed - row.documents_failed)
+            stored_bytes = registered.stored_again_bytes
+            ticket.settle(stored_bytes, row.documents_total - row.documents_signed - row.documents_failed)

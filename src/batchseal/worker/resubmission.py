@@ -1,24 +1,38 @@
-"""A failed operation that is handed in again under its reference goes on as itself, with its unsigned documents only."""
+"""A failed operation that is handed in again under its reference goes on as itself, with its unsigned documents only.
 
+What a power cut took of these documents, or a disk does not give back, is stored again from the request that came: nothing was
+signed of it, so the operation keeps nobody from having it signed.
+"""
+
+import asyncio
 from collections.abc import Sequence
-from uuid import UUID
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID, uuid4
 
 import structlog
 
 from batchseal.errors import PayloadDamaged, ReferenceTaken
-from batchseal.operation import Caller, DocumentStatus, Mode, OperationStatus
-from batchseal.payloads.frames import FrameKind
-from batchseal.payloads.interface import CheckedFrame, PayloadReader, PayloadRecord, Payloads
-from batchseal.payloads.operation import OperationReader, records_of
+from batchseal.operation import Caller, Mode, OperationStatus
+from batchseal.payloads.interface import PayloadRecord, Payloads
+from batchseal.payloads.operation import OperationReader, record_bytes, records_of
 from batchseal.store.rows import DocumentRow, NewDocument, OperationRow
 from batchseal.store.store import Store
 from batchseal.system.futures import in_pool
 from batchseal.system.shared_pool import SharedPool
 from batchseal.worker.elsewhere import Elsewhere
-
-COMPARED_BYTES = 1 << 20
+from batchseal.worker.lost_documents import Unsigned, named, store_again, unsigned_documents
 
 log = structlog.get_logger("service")
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """An operation that goes on. `stored_bytes` is what its documents take that were stored again."""
+
+    row: OperationRow
+    stored_bytes: int = 0
 
 
 class Resubmission:
@@ -39,13 +53,13 @@ class Resubmission:
         documents: Sequence[NewDocument],
         *,
         evidence_record: bool = False,
-    ) -> OperationRow:
+    ) -> Resumed:
         """The failed operation that has the reference, open again where `again` holds the same documents.
 
         With `evidence_record` it gets one, even if it was not asked for before.
 
         Raises `taken` where it holds others, or where no such operation has failed. Raises PayloadUnavailable where the stored
-        documents cannot be compared just now, or not by this instance.
+        documents cannot be compared just now, or not by this instance; NoSpace where those that were lost cannot be stored.
         """
         held = await self._store.operation(caller.client_service, taken.operation_id)
         if held is None or held.status is not OperationStatus.EXECUTION_FAILED or held.payload_purged:
@@ -54,51 +68,52 @@ class Resubmission:
         rows = await self._store.documents(held.id, held.created_at, caller=caller.client_service)
         if [row.content_bytes for row in rows] != [document.content_bytes for document in documents]:
             raise taken
+        pool = self._pool.of(caller.client_service)
         try:
-            failed = await in_pool(
-                self._pool.of(caller.client_service), lambda: self._failed_documents(held, rows, again)
-            )
+            unsigned = await in_pool(pool, lambda: self._unsigned(held, rows, again))
         except PayloadDamaged:
             raise taken from None
-        if failed is None:
+        if unsigned is None:
             raise taken
-        if not failed:
-            return held
+        if not unsigned.ordinals:
+            return Resumed(held)
         # Of several requests that come at once, one opens the operation again.
         holder = None if caller.token is None else self._instance
-        row = await self._store.reopen(held, failed, evidence_record=evidence_record, token_holder=holder)
+        reopen = partial(
+            self._store.reopen, held, unsigned.ordinals, evidence_record=evidence_record, token_holder=holder
+        )
+        stored_bytes = 0
+        if unsigned.lost:
+            upload = self._payloads.create(uuid4())
+            copy = in_pool(pool, partial(store_again, self._payloads, held, again, unsigned.lost, upload))
+            async with named(upload, copy) as outcome:
+                record = await asyncio.shield(copy)
+                outcome.may_be_named = True
+                row = await reopen(stored_again=record_bytes(record), lost=unsigned.lost)
+                outcome.may_be_named = row is not None
+            stored_bytes = record.stored_bytes
+        else:
+            row = await reopen()
         if row is None:
             raise taken
-        log.info("a failed operation was handed in again", operation=row.id, documents=len(failed))
-        return row
+        log.info(
+            "a failed operation was handed in again",
+            operation=row.id,
+            documents=len(unsigned.ordinals),
+            lost=len(unsigned.lost),
+        )
+        return Resumed(row, stored_bytes)
 
-    def _failed_documents(
-        self, held: OperationRow, rows: Sequence[DocumentRow], again: PayloadRecord
-    ) -> list[int] | None:
+    def _unsigned(self, held: OperationRow, rows: Sequence[DocumentRow], again: PayloadRecord) -> Unsigned | None:
         """Blocking. The failed documents of `held` that can be tried again, or None where `again` holds other documents."""
         if held.mode is Mode.SYNC:  # perhaps it was given up before anybody was told of it
             self._payloads.make_durable(records_of(held.payloads)[0])
-        first = OperationReader(self._payloads, records_of(held.payloads))
-        second = OperationReader(self._payloads, [again])
-        try:
-            return failed_documents(first, second, rows)
-        finally:
-            first.close()
-            second.close()
-
-
-def failed_documents(first: PayloadReader, second: PayloadReader, rows: Sequence[DocumentRow]) -> list[int] | None:
-    """Documents are compared by position and content. What was refused on arrival was never stored, so it is not compared."""
-    in_first, in_second = first.ordinals(FrameKind.DOCUMENT), second.ordinals(FrameKind.DOCUMENT)
-    for ordinal in in_first & in_second:
-        if not same_document(first.checked(FrameKind.DOCUMENT, ordinal), second.checked(FrameKind.DOCUMENT, ordinal)):
-            return None
-    return [row.ordinal for row in rows if row.status is DocumentStatus.ERROR_SIGNING and row.ordinal in in_first]
-
-
-def same_document(one: CheckedFrame, other: CheckedFrame) -> bool:
-    """Whether two documents are the same, byte for byte. A large one is never whole in memory."""
-    return one.total_bytes == other.total_bytes and all(
-        one.read(at, at + COMPARED_BYTES) == other.read(at, at + COMPARED_BYTES)
-        for at in range(0, one.total_bytes, COMPARED_BYTES)
-    )
+        with (
+            closing(OperationReader(self._payloads, [again])) as second,
+            closing(OperationReader(self._payloads, records_of(held.payloads))) as first,
+        ):
+            try:
+                first.open()
+            except PayloadDamaged:
+                return unsigned_documents(None, second, rows)
+            return unsigned_documents(first, second, rows)

@@ -62,7 +62,7 @@ class Service:
     """One for each worker process. It holds no truth: operations live in the database, payloads in their store.
 
     `signature_defaults` gives what the configuration says of the signatures of a client service. `locate` finds the places of
-    visible signatures in documents.
+    visible signatures in documents. Threads of `pool` prepare documents, and those of `store_pool` wait for the payload store.
     """
 
     def __init__(
@@ -80,11 +80,12 @@ class Service:
         signature_defaults: Callable[[str], SignatureDefaults] = lambda client_service: NO_DEFAULTS,
         locate: LocateFor | None = None,
         drain_seconds: float = 0.0,
+        store_pool: SharedPool | None = None,
     ) -> None:
         self._store = store
         self._link = link
         self._payloads = payloads
-        self._pool = pool
+        self._store_pool = store_pool = store_pool or pool
         self._has_time_stamps = formats.has_time_stamps
         memory = StandingMemory(admission.ledger, admission.budgets.memory_bytes)
         self._evidence = EvidenceRecords(EvidenceTable(store.database, instance), memory)
@@ -102,13 +103,16 @@ class Service:
             CredentialCache(link),
             self._handover,
             pool,
+            store_pool,
             instance=instance,
             advertised=advertised,
             window_bytes=admission.budgets.window_bytes,
             elsewhere=self._elsewhere,
             locate=locate,
         )
-        self._delivery = Delivery(payloads, formats, store, pool, batch_bytes=admission.budgets.delivered_batch_bytes)
+        self._delivery = Delivery(
+            payloads, formats, store, store_pool, batch_bytes=admission.budgets.delivered_batch_bytes
+        )
         self._readiness = Readiness(store, link, payloads)
         self._fetched = FetchedNotes(store)
         self._turns = Turns()
@@ -275,7 +279,7 @@ class Service:
         if ended is None or ended[0].status is not OperationStatus.EXECUTED:
             # The reply will mention this operation before its end made the payload durable.
             first, *_ = records_of(received.payloads)
-            await in_pool(self._pool.of(caller.client_service), lambda: self._payloads.make_durable(first))
+            await in_pool(self._store_pool.of(caller.client_service), lambda: self._payloads.make_durable(first))
         return ended
 
     async def status(self, caller: Caller, reference: str) -> list[OperationRow]:

@@ -234,11 +234,17 @@ def judge_singles(sandbox: Sandbox, before: int, service: RunningService, load: 
 
 
 def again(service: RunningService, reference: str, contents: list[bytes]) -> None:
-    """What a caller does that got no answer: it sends the request again, until it is answered or told that it is known."""
+    """What a caller does that got no answer: it sends the request again, until it is answered or told that it is known.
+
+    An operation that lost its documents fails, and the next request must bring them again: no reference stays taken by it.
+    """
 
     def answered() -> bool:
         with suppress(ConnectionError):
-            return post(service, batch(reference, contents), SYNC)[0] in (200, 409)
+            status = post(service, batch(reference, contents), SYNC)[0]
+            return status == 200 or (
+                status == 409 and finished(service, reference, within(FINISHED_SECONDS)).status != "EXECUTION_FAILED"
+            )
         return False
 
     until(answered, within(FINISHED_SECONDS), 0.2)

@@ -46,6 +46,7 @@ class Figures:
         METER.set("batchseal_operations_held", value=waiting.held)
         METER.set("batchseal_audit_unchained_entries", value=waiting.unchained)
         METER.set("batchseal_audit_last_verified_timestamp_seconds", value=waiting.verified_at)
+        METER.set("batchseal_audit_unverified_entries", value=waiting.unverified)
         METER.set("batchseal_audit_broken", value=float(waiting.is_broken))
 
     def _take_from_ledger(self) -> None:

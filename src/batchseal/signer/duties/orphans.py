@@ -4,7 +4,9 @@
 """
 
 import time
+from collections.abc import AsyncGenerator
 from concurrent.futures import Executor
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -115,9 +117,11 @@ class OrphanSweep:
         self._kept = cause
         return cause
 
-    async def live(self) -> set[PayloadRecord]:
+    async def live(self) -> AsyncGenerator[list[PayloadRecord], None]:
         """What rows of any instance name."""
-        return {record for columns in await self._identity.live_payloads() for record in records_of(columns)}
+        async with aclosing(self._identity.live_payloads()) as parts:
+            async for rows in parts:
+                yield [record for columns in rows for record in records_of(columns)]
 
     @property
     def said(self) -> str:

@@ -1,6 +1,8 @@
 """Removes payloads that no row names: uploads that a crash cut off."""
 
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from uuid import UUID
 
 from batchseal.payloads.interface import PayloadRecord, Payloads
@@ -50,9 +52,12 @@ class Sweeping:
         self._next = time.monotonic() + EVERY_SECONDS
         await self._payloads.sweep(self._live)
 
-    async def _live(self) -> set[PayloadRecord]:
+    async def _live(self) -> AsyncGenerator[list[PayloadRecord], None]:
         """What this instance must keep: in its folder, and as copies of what lies in a store that others read too."""
-        rows = await self._store.live_payloads(self._instance)
+        found = [self._store.live_payloads(self._instance)]
         if (shared := self._store.shared) is not None:
-            rows += await self._store.live_payloads_in(shared)
-        return {record for columns in rows for record in records_of(columns)}
+            found.append(self._store.live_payloads_in(shared))
+        for one in found:
+            async with aclosing(one) as parts:
+                async for rows in parts:
+                    yield [record for columns in rows for record in records_of(columns)]

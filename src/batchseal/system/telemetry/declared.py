@@ -171,6 +171,10 @@ DECLARED = {
             "When the audit chain was last verified and found intact, in Unix time; 0: never.",
         ),
         _gauge(
+            "batchseal_audit_unverified_entries",
+            "Entries of the audit chain behind the one up to which it was last found intact.",
+        ),
+        _gauge(
             "batchseal_audit_broken",
             "1 from when the audit chain was found broken until it is found intact or that was acknowledged.",
         ),
