@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from harness.stream_server import stream_server
 from harness.waiting import eventually
 
@@ -45,6 +46,17 @@ async def test_what_is_told_arrives_in_order_and_long_messages_are_not_sent(tmp_
         assert not link.tell("wake", "x" * MAX_TOLD_BYTES)
         assert link.tell("wake", 2)
         assert await link.call("heard") == [1, 2]
+
+
+def test_it_works_in_the_loop_of_the_service(tmp_path: Path) -> None:
+    async def echo(what: str) -> str:
+        return what
+
+    async def call() -> str:
+        async with linked(tmp_path / "link", echo=echo) as link:
+            return str(await link.call("echo", "x" * 100_000))
+
+    assert uvloop.run(call()) == "x" * 100_000
 
 
 async def test_what_is_asked_is_answered_when_it_is_there(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class LinkServer:
             folder.remove(self._path.name)
             listener.bind(folder.place_of(self._path.name))
             os.chmod(self._path.name, 0o600, dir_fd=folder.descriptor)
-        self._server = await asyncio.start_unix_server(self._connection, sock=listener)
+        self._server = await asyncio.get_running_loop().create_unix_server(self._connection, sock=listener)
 
     async def stop(self) -> None:
         """Takes no more calls, and cancels those that are not answered yet."""
@@ -62,21 +62,22 @@ class LinkServer:
         for task in self._tasks:
             task.cancel()
 
-    async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = peer_of(writer.get_extra_info("socket").fileno())
+    def _connection(self) -> messages.Messages:
+        return messages.Messages(MAX_MESSAGE_BYTES, began=self._is_own, received=self._begin)
+
+    @staticmethod
+    def _is_own(transport: asyncio.Transport) -> bool:
+        peer = peer_of(transport.get_extra_info("socket").fileno())
         if peer.uid != os.geteuid():
             log.warning("a process of another user is refused at the link", user=peer.uid, pid=peer.pid)
-            writer.close()
-            return
-        try:
-            while True:
-                task = asyncio.create_task(self._answer(await messages.read(reader, MAX_MESSAGE_BYTES), writer))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
+        return peer.uid == os.geteuid()
 
-    async def _answer(self, message: list[Any], writer: asyncio.StreamWriter) -> None:
+    def _begin(self, message: list[Any], transport: asyncio.Transport) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(message, transport))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, message: list[Any], transport: asyncio.Transport) -> None:
         number, name, arguments = message
         try:
             answer = [number, await self._handlers[name](*arguments), None]
@@ -85,14 +86,14 @@ class LinkServer:
         except Exception:
             log.exception("link call failed", call=name)
             answer = [number, None, ["InternalError", "the signer process could not answer"]]
-        if number == NO_ANSWER or writer.is_closing():
+        if number == NO_ANSWER or transport.is_closing():
             return
         packed = messages.pack(answer)
         if len(packed) > MAX_MESSAGE_BYTES:
             # The other end would take it for damage and cut the connection, which breaks the calls of everybody else.
             log.error("the answer to a link call is too long", call=name, bytes=len(packed))
             packed = messages.pack([number, None, ["InternalError", "the answer of the signer process is too long"]])
-        writer.write(packed)
+        transport.write(packed)
 
 
 class Link:
@@ -102,13 +103,13 @@ class Link:
         self._path = path
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._writer: asyncio.StreamWriter | None = None
+        self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_warned = False  # of somebody else at the other end, which is asked for again and again
 
     @property
     def is_connected(self) -> bool:
-        return self._writer is not None
+        return self._transport is not None
 
     @property
     def unanswered(self) -> int:
@@ -149,11 +150,11 @@ class Link:
         return answer
 
     def _expect(self, number: int, message: bytes) -> "asyncio.Future[Any]":
-        if self._writer is None:
+        if self._transport is None:
             raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda _: self._waiting.pop(number))
-        self._writer.write(message)
+        self._transport.write(message)
         return answer
 
     def tell(self, name: str, *arguments: Any) -> bool:
@@ -161,33 +162,36 @@ class Link:
 
         Raises NoRoom if the signer is away.
         """
-        if self._writer is None:
+        if self._transport is None:
             raise errors.NoRoom("the signer process is not running", retry_after_seconds=2)
         message = messages.pack([NO_ANSWER, name, arguments])
         if len(message) > MAX_TOLD_BYTES:
             return False
-        self._writer.write(message)
+        self._transport.write(message)
         return True
 
     async def _keep_connected(self) -> None:
         while True:
+            lost = asyncio.Event()
             try:
-                reader, self._writer = await self._connect()
-                while True:
-                    self._settle(*await messages.read(reader, MAX_MESSAGE_BYTES))
-            except (OSError, asyncio.IncompleteReadError):
+                self._transport = await self._connect(lost)
+                await lost.wait()
+            except OSError:
                 pass
             finally:
-                if self._writer:
-                    self._writer.close()
-                self._writer = None
+                if self._transport:
+                    self._transport.close()
+                self._transport = None
                 for future in list(self._waiting.values()):
                     if not future.done():
                         future.set_exception(errors.NoRoom("the signer process went away", retry_after_seconds=2))
             await asyncio.sleep(RECONNECT_SECONDS)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Raises OSError if nobody listens, or somebody whom this process must not talk to."""
+    async def _connect(self, lost: asyncio.Event) -> asyncio.Transport:
+        """The connection; `lost` is set when it has ended.
+
+        Raises OSError if nobody listens, or somebody whom this process must not talk to.
+        """
         own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         own.setblocking(False)
         try:
@@ -199,12 +203,18 @@ class Link:
                     log.error("another user's process listens in place of the signer", user=peer.uid, pid=peer.pid)
                 self._is_warned = True
                 raise PermissionError(errno.EPERM, f"{self._path} is not the signer's")
-            return await asyncio.open_unix_connection(sock=own)
+
+            def made() -> messages.Messages:
+                return messages.Messages(MAX_MESSAGE_BYTES, received=self._settle, ended=lost.set)
+
+            transport, _ = await asyncio.get_running_loop().create_unix_connection(made, sock=own)
+            return transport
         except BaseException:
             own.close()
             raise
 
-    def _settle(self, number: int, value: Any, failure: list[str] | None) -> None:
+    def _settle(self, answer: list[Any], transport: asyncio.Transport) -> None:
+        number, value, failure = answer
         future = self._waiting.get(number)
         if future is None or future.done():
             return
