@@ -141,6 +141,10 @@ class Ecs:
         return self._always | named
 
 
+# `json.dumps` would make an encoder for each line.
+_encode = json.JSONEncoder(default=repr).encode
+
+
 @dataclass(frozen=True, slots=True)
 class Rendered:
     """A finished line beside the event that it was made of."""
@@ -150,7 +154,7 @@ class Rendered:
 
 
 def as_json(logger: "LineLogger", method: str, event: Event) -> tuple[tuple[Rendered], dict[str, Any]]:
-    return (Rendered(json.dumps(event, default=repr), event),), {}
+    return (Rendered(_encode(event), event),), {}
 
 
 def as_text(logger: "LineLogger", method: str, event: Event) -> tuple[tuple[Rendered], dict[str, Any]]:
