@@ -358,6 +358,7 @@ class Signing:
             outcomes = refused
         if outcomes or kept:
             row, fence = work.row, work.claimed.fence
+            work.is_recorded = True
             write = partial(self._store.record_outcomes, row.id, row.created_at, fence, outcomes, kept)
             if not await written(write, kept):
                 raise lease_lost(row)
@@ -366,7 +367,7 @@ class Signing:
     async def _end(self, work: Work, outcomes: Sequence[DocumentOutcome], kept: Sequence[SignatureRow]) -> None:
         """Ends the operation. Its payload is durable before the commit."""
         row, fence = work.row, work.claimed.fence
-        ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept)
+        ends = partial(self._store.finish, row.id, row.created_at, fence, outcomes, kept, untouched=work.untouched)
         if work.is_durable:
             work.progress.ended = await written(ends, kept)
         elif self._syncing >= SYNCED_BESIDE_THE_DATABASE:

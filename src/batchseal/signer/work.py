@@ -17,7 +17,7 @@ from batchseal.operation import Caller, Mode
 from batchseal.payloads.interface import Payloads, Upload
 from batchseal.payloads.operation import OperationReader, records_of
 from batchseal.signer.late import PATIENCE_SECONDS
-from batchseal.store.rows import ClaimedOperation, OperationEnd, OperationRow
+from batchseal.store.rows import ClaimedOperation, DocumentRow, OperationEnd, OperationRow
 from batchseal.system.futures import in_pool, retrieve_failure
 
 T = TypeVar("T")
@@ -111,6 +111,7 @@ class Work:
         # The payload of an asynchronous operation is durable since its registration, and that of a small one by its worker.
         self._is_durable = claimed.is_durable or claimed.row.mode is not Mode.SYNC
         self._durable: asyncio.Future[None] | None = None  # ends when it is durable, once that has begun
+        self.is_recorded = False  # whether this run has written outcomes or signatures, or may have
         self.not_durable: PayloadUnavailable | NoSpace | None = None  # why it could not be made durable in this run
 
     @property
@@ -123,6 +124,13 @@ class Work:
         claimed, progress = self.claimed, self.progress
         is_handed_whole = len(claimed.to_sign) == claimed.row.documents_total and bool(claimed.documents_digest)
         return is_handed_whole and not progress.failed and not progress.prepared_anew
+
+    @property
+    def untouched(self) -> DocumentRow | None:
+        """The only document of an operation of which nothing was written since its registration. None for any other one."""
+        documents = self.claimed.documents
+        is_new = not self.is_recorded and not self.progress.prepared_anew and not self.upload_may_be_named
+        return documents[0] if documents is not None and len(documents) == 1 and is_new else None
 
     def ends(self, outcomes: Sequence[DocumentOutcome]) -> None:
         """These documents have ended in this run."""

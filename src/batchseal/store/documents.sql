@@ -84,6 +84,30 @@ WITH held AS (
 )
 SELECT documents_failed AS failed, finished_at FROM written;
 
+-- name: end_single
+-- Ends an operation whose only document was signed, where nothing was written of it since its registration: `record_outcomes` for
+-- this case, which is that of callers who wait for one document. What the general statement must find out is known here: no row of
+-- `signatures` is there, and the counts follow from the outcome. An operation that has an evidence record to be made, or is not as
+-- described, is left as it is.
+WITH written AS (
+    UPDATE operations
+    SET documents_signed = 1, signed_bytes = $5, status = 2, finished_at = date_trunc('milliseconds', clock_timestamp()),
+        lease_holder = NULL, lease_until = NULL
+    WHERE id = $1 AND fence = $2 AND status IN (1, 3) AND lease_holder IS NOT NULL AND NOT evidence_record
+      AND documents_total = 1 AND documents_signed = 0 AND documents_failed = 0
+    RETURNING id, instance, payload_id, client_service, finished_at
+), ended AS (
+    UPDATE documents d SET status = 2, additional_bytes = $6, level = $7
+    FROM written WHERE d.month = $3 AND d.operation_id = written.id AND d.ordinal = $8
+), kept AS (
+    INSERT INTO signatures (operation_id, day, ordinal, signature, tries) SELECT id, $4, $8, $9, $10 FROM written
+), told AS (
+    INSERT INTO audit_pending (operation_id, instance, payload_id, event, signed, failed, client_service, digest,
+                               signed_more, failed_more, time_stamps, signed_bytes)
+    SELECT id, instance, payload_id, 2, 1, 0, client_service, '', 1, 0, 0, $5 FROM written
+)
+SELECT 0 AS failed, finished_at FROM written;
+
 -- name: evidence
 -- What is known of the signatures of these documents of an operation.
 SELECT ordinal, signature, evidence, tries FROM signatures

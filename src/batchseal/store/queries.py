@@ -4,9 +4,13 @@ A query begins with the line `-- name: NAME`. The comment below that line says w
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+# Arrays that are put side by side, each a column of the rows.
+_ARRAYS = re.compile(r"unnest\((\s*\$\d+::\w+\[\](?:,\s*\$\d+::\w+\[\])*)\)")
 
 
 def load_queries() -> dict[str, str]:
@@ -22,4 +26,19 @@ def load_queries() -> dict[str, str]:
     return queries
 
 
+def for_one_row(query: str) -> str:
+    """The same query for one row in place of arrays: each array among its parameters becomes the value of a column.
+
+    The server keeps a table in memory for each array that it unnests, and walks through them in a step of their own.
+    """
+    return _ARRAYS.sub(lambda found: f"(VALUES ({found[1].replace('[]', '')}))", query)
+
+
 QUERIES = load_queries()
+# Of these, most have one row: the operations of callers that send one document at a time.
+FOR_ONE_ROW = {name: for_one_row(QUERIES[name]) for name in ("register", "record_outcomes")}
+
+
+def fitting(columns: Sequence[Sequence[Any]], rows: int) -> tuple[Mapping[str, str], Sequence[Any]]:
+    """The queries for so many rows, and what they are given: arrays, or the values of the only row."""
+    return (FOR_ONE_ROW, [values[0] for values in columns]) if rows == 1 else (QUERIES, columns)

@@ -21,13 +21,14 @@ from batchseal.store.columns import (
     signature_columns,
 )
 from batchseal.store.database import Connection, Database
+from batchseal.store.ending import end_single
 from batchseal.store.finished import FinishedLook
 from batchseal.store.instances import LEASE_SECONDS
 from batchseal.store.leases import Leases
 from batchseal.store.live_payloads import LivePayloads, live_payloads
 from batchseal.store.materials import MaterialTable
 from batchseal.store.opening import AnyAddress, open_database
-from batchseal.store.queries import QUERIES
+from batchseal.store.queries import QUERIES, fitting
 from batchseal.store.rows import (
     DocumentRow,
     NewDocument,
@@ -119,11 +120,11 @@ class Store(Leases):
     async def _insert(
         self, connection: Connection, operation: NewOperation, documents: Sequence[NewDocument]
     ) -> OperationRow:
-        columns = document_columns(operation.client_service, documents)
+        queries, columns = fitting(document_columns(operation.client_service, documents), len(documents))
         for _ in range(5):
             month = self._month or await self._new_month(connection)
             record = await connection.fetchrow(
-                QUERIES["register"].format(documents=migrations.partition_name(month)),
+                queries["register"].format(documents=migrations.partition_name(month)),
                 operation.payload_id,
                 operation.client_service,
                 operation.external_reference,
@@ -330,18 +331,28 @@ class Store(Leases):
         kept: Sequence[SignatureRow] = (),
         *,
         commit_after: asyncio.Future[None] | None = None,
+        untouched: DocumentRow | None = None,
     ) -> OperationEnd | None:
         """Ends the last documents, and with them the operation: EXECUTION_FAILED if any document has failed, else EXECUTED.
 
         If the fence is stale, changes nothing and returns None. The transaction commits only after `commit_after` is done, and
         not at all if that fails. A constraint of the table refuses to finish an operation while one of its documents is RECEIVED.
+        `untouched` is the only document of an operation of which nothing was written since its registration; None for others.
         """
         wait = commit_after is not None
         await self._make_day(created_at)
         async with self._database.transaction() if wait else self._database.connection() as connection:
             if not wait:
                 crash_site("finish-uncommitted")
-            ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
+            ended = None
+            if untouched is not None:
+                try:
+                    ended = await end_single(connection, operation_id, created_at, fence, untouched, outcomes, kept)
+                except BaseException:
+                    self._days.discard(day_of(created_at))  # see `_write`
+                    raise
+            if ended is None:
+                ended = await self._write(connection, operation_id, created_at, fence, outcomes, kept, last=True)
             if commit_after is not None:
                 await commit_after
                 crash_site("finish-uncommitted")
@@ -359,18 +370,21 @@ class Store(Leases):
         *,
         last: bool,
     ) -> OperationEnd | None:
-        month, day, columns = month_of(created_at), day_of(created_at), outcome_columns(outcomes)
+        month, day = month_of(created_at), day_of(created_at)
+        rows = 1 if len(outcomes) == len(kept) == 1 else 0
+        queries, columns = fitting(outcome_columns(outcomes), rows)
+        _, kept_columns = fitting(signature_columns(kept), rows)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
         try:
             await self._materials.keep(connection, day, kept)
             row = await connection.fetchrow(
-                QUERIES["record_outcomes"],
+                queries["record_outcomes"],
                 *(operation_id, month),
                 *columns[:-1],
                 *(fence, last, day),
-                *signature_columns(kept),
+                *kept_columns,
                 *(durable, columns[-1], *outcome_places(outcomes)),
             )
         except BaseException:
