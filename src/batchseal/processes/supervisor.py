@@ -11,6 +11,7 @@ Every process is a child of this one, and none becomes a daemon. Each child asks
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import signal
@@ -182,7 +183,8 @@ class Supervisor:
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
-        greet(settings, swagger=ready.partition(" ")[2])
+        _, swagger, documentation = ready.split(" ")
+        greet(settings, swagger, documentation)
 
     def _reserve_operator_port(self, settings: Settings) -> Settings:
         """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
@@ -339,7 +341,8 @@ def reserve_port(host: str, port: int) -> socket.socket:
         holder.bind((host, port))
     except OSError as problem:
         holder.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
+        taken = "; another program listens there: stop it, or give another port" * (problem.errno == errno.EADDRINUSE)
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}{taken}") from None
     return holder
 
 
