@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, Field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,6 +41,8 @@ class SettingsParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
         if message.startswith("unrecognized arguments:") and unknown:
+            from difflib import get_close_matches  # only now: the service and its probe need no such module
+
             known = [flag for flag in self._option_string_actions if "." not in flag]
             alike = get_close_matches(unknown[0], known, n=1)
             message += f" (did you mean {alike[0]}?)" if alike else f" (`{self.prog} --help` lists the flags)"
