@@ -6,17 +6,8 @@ from typing import Any
 
 from docs.generator.texts import plain
 
+from batchseal.settings.declaration import heading_of
 from batchseal.settings.load import OPTIONS, environment_names, modern_flag
-
-# The headings of the groups, and what they are about, in words for the page. A group without one keeps its name.
-GROUPS = {
-    "service": "Service",
-    "upstream": "Signing service and time stamps",
-    "limits": "Limits",
-    "shares": "Shares of client services",
-    "keeping": "What is kept, and for how long",
-    "payload store": "Payload store",
-}
 
 
 def settings() -> str:
@@ -24,7 +15,7 @@ def settings() -> str:
     lines: list[str] = []
     for group in dict.fromkeys(option.metadata["group"] for option in OPTIONS.values()):
         lines += [
-            f"## {GROUPS.get(group, group[:1].upper() + group[1:])} {{: #{group.replace(' ', '-').replace(chr(39), '')} }}",
+            f"## {heading_of(group)} {{: #{group.replace(' ', '-').replace(chr(39), '')} }}",
             "",
         ]
         for name, option in OPTIONS.items():

@@ -131,6 +131,17 @@ def test_other_unknown_flags_end_it(arguments: list[str], capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
+    ("given", "said"), [("--prot=9", "did you mean --port?"), ("--zzzz", "--help` lists the flags")]
+)
+def test_an_unknown_flag_is_answered_with_one_like_it(
+    given: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        settings(given)
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--port=x"], "--port: 'x' is not a whole number"),

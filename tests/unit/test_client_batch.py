@@ -75,6 +75,14 @@ def test_folders_stand_for_their_pdf_files_in_order(tmp_path: Path) -> None:
     assert [d.name for d in find_documents([tmp_path])] == ["a.pdf", "b.pdf", "c.PDF"]
 
 
+def test_a_folder_without_pdf_files_is_told_how_others_are_signed(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(b"<a/>")
+    with pytest.raises(ConfigurationError, match=r"no PDF file in .*; --signature-type=XAdES"):
+        find_documents([tmp_path])
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        find_documents([tmp_path / "b.pdf"])
+
+
 def test_equal_names_become_unique(tmp_path: Path) -> None:
     for folder in ("x", "y", "z"):
         (tmp_path / folder).mkdir()

@@ -28,7 +28,7 @@ BUILDER = "documentation tools"
 FLAG = re.compile(r"(?<![\w-])--[a-z][A-Za-z.-]*[A-Za-z]")
 # Flags of programs that are not ours, in the words of the pages.
 OF_OTHERS = {"--read-only", "--cap-drop", "--security-opt", "--memory", "--stop-timeout", "--entrypoint"}
-OF_OTHERS |= {"--profile", "--format", "--help", "--version"}
+OF_OTHERS |= {"--profile", "--format", "--help", "--version", "--publish"}
 # `batchseal compare` makes these for each of the two services.
 OF_TWO = {f"--{side}{end}" for side in ("old", "new") for end in ("", "-token-url")}
 

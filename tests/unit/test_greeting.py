@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from batchseal import __version__
+from batchseal.processes import greeting
 from batchseal.processes.greeting import greet
 from batchseal.settings.options import Settings
 
-SWAGGER = "/base/swagger-ui.html"
+SWAGGER, DOCUMENTATION = "/base/swagger-ui.html", "/base/docs"
 
 
 def printed(capsys, settings, *, is_terminal=True):
-    greet(settings, SWAGGER, is_terminal=is_terminal)
+    greet(settings, SWAGGER, DOCUMENTATION, is_terminal=is_terminal)
     return capsys.readouterr().err
 
 
@@ -30,6 +31,14 @@ def test_a_real_service_says_who_signs(capsys):
     said = printed(capsys, settings)
     assert "https://sign.example" in said and "https://127.0.0.1:8080" in said
     assert "http://127.0.0.1:9090/metrics" in said and "Secret" not in said
+
+
+def test_the_documentation_is_named_where_it_is_installed(capsys, tmp_path, monkeypatch):
+    page = tmp_path / "index.html"
+    monkeypatch.setattr(greeting, "PAGES", page)
+    assert DOCUMENTATION not in printed(capsys, Settings())
+    page.touch()
+    assert "http://127.0.0.1:8080" + DOCUMENTATION in printed(capsys, Settings())
 
 
 def test_where_nobody_reads_it_there_is_one_line(capsys):

@@ -59,7 +59,7 @@ def test_the_line_of_the_original(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert has(carried, "port 8081", "8080") and has(carried, "--memory of 4096 MiB")
     assert has(carried, "--server.host.port=192.168.1.1:8081", "--advertised-address")
     assert has(carried, "service.domain=https://saas.example/", "--service-domain")
-    assert has(carried, "proxy.port=3128") and has(carried, "1 client services")
+    assert has(carried, "proxy.port=3128") and has(carried, "the client services in", "(1)")
     assert has(changes, "vendor/einvoice-integration-client:2.3") and has(changes, "the volume vol1", "new volume")
     assert has(changes, "--spring.main.banner-mode", "not known") and has(changes, "TZ", "not read")
     assert has(changes, "--stop-timeout")
@@ -73,6 +73,14 @@ def test_the_line_of_the_original(capsys: pytest.CaptureFixture[str], tmp_path: 
         str(work), "/home"
     )
     assert "--spring.main.banner-mode=off" not in words and "--server.host.port=192.168.1.1:8081" in words
+
+
+def test_the_container_has_another_name_than_the_one_that_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, said, new = checked(capsys, tmp_path, "docker run --name signstash -p 8081:8080 i")
+    assert has(said["changes"], "signstash becomes batchseal")
+    assert "--name=batchseal" in shlex.split(new.replace("\\\n", " ")) and "signstash" not in new
 
 
 def test_what_a_bare_line_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -126,7 +134,7 @@ def test_the_work_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path, wor
     code = migrate.run(["check", f"--work-folder={work}"])
     said = capsys.readouterr().out.splitlines()
     assert code == 1
-    assert has(said, "2 client services") and has(said, "short: A") and has(said, "2 files wait", "of A")
+    assert has(said, "the client services in", "(2)") and has(said, "short: A") and has(said, "2 files wait", "of A")
     assert has(said, "must not lie in each other", "inputFolder of A and outputFolder of A")
     assert has(said, "signstash.mv.db", "migrate references") and has(said, "not read here: notes.txt")
     assert has(said, "missing", "user 10001 cannot read", "client-services-config.json")

@@ -94,6 +94,7 @@ class Guard:
         self.application = application
         self.addresses = Addresses(contract)
         self.swagger = contract.bases[0] + contract.swagger
+        self.documentation = contract.bases[0] + contract.documentation
         self.problems = problems
         self.metrics = metrics
         self.settings = settings

@@ -26,6 +26,7 @@ BATCH_BYTES = 1 << 30
 
 # What a folder is searched for, by the type of signature that is asked for: nothing means every file.
 FOLDER_SUFFIXES: dict[str, tuple[str, ...]] = {"": (".pdf",), "PAdES": (".pdf",), "XAdES": (".xml",), "CAdES": ()}
+OTHER_KINDS = "; --signature-type=XAdES takes the XML files of a folder, --signature-type=CAdES all files"
 KINDS_OF_FILES: dict[tuple[str, ...], str] = {(".pdf",): "PDF file", (".xml",): "XML file"}
 
 
@@ -43,10 +44,10 @@ class Document:
     media_type: str = "application/pdf"
 
 
-def find_files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
+def find_files(paths: Iterable[Path], suffixes: tuple[str, ...], advice: str = "") -> list[Path]:
     """The files of `paths`, in order. A folder means its files with these suffixes (none: all), sorted by name.
 
-    Raises ConfigurationError if a file cannot be read, or if there is no file at all.
+    Raises ConfigurationError if a file cannot be read, or if there is no file at all, with the `advice` what to do then.
     """
     files: list[Path] = []
     paths = list(paths)
@@ -57,9 +58,12 @@ def find_files(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
             files.append(path)
     for file in files:
         if not file.is_file() or not os.access(file, os.R_OK):
-            raise ConfigurationError(f"{file} cannot be read as a file")
+            why = "cannot be read as a file" if file.exists() else "does not exist"
+            raise ConfigurationError(f"{file} {why}")
     if not files:
-        raise ConfigurationError(f"there is no {KINDS_OF_FILES.get(suffixes, 'file')} in " + ", ".join(map(str, paths)))
+        raise ConfigurationError(
+            f"there is no {KINDS_OF_FILES.get(suffixes, 'file')} in {', '.join(map(str, paths))}{advice}"
+        )
     return files
 
 
@@ -69,7 +73,7 @@ def find_documents(paths: Iterable[Path], signature_type: str = "") -> list[Docu
     Raises ConfigurationError if a file cannot be read, or if there is no file at all.
     """
     names, documents = UniqueNames(), []
-    for file in find_files(paths, FOLDER_SUFFIXES[signature_type]):
+    for file in find_files(paths, FOLDER_SUFFIXES[signature_type], "" if signature_type else OTHER_KINDS):
         kind = signature_type or {".pdf": "PAdES", ".xml": "XAdES"}.get(file.suffix.lower(), "CAdES")
         documents.append(Document(file, names.of(file), file.stat().st_size, kind, media_type_of(file, kind)))
     return documents

@@ -56,10 +56,16 @@ def connect(host: str, port: int, *, has_tls: bool) -> socket.socket:
     return context.wrap_socket(connection)
 
 
+def text_of(fact: object) -> str:
+    """A part is a text at the port of the API, and an object at the management port."""
+    return " ".join(map(str, fact.values())) if isinstance(fact, dict) else str(fact)
+
+
 def describe(body: bytes) -> str:
-    """The reply's JSON object on one line, as `name: value, name: value`."""
+    """The reply's JSON object on one line, as `name: value, name: value`, with the parts of `checks` among them."""
     try:
-        parts = json.loads(body)
-        return ", ".join(f"{name}: {text}" for name, text in parts.items())
+        facts = json.loads(body)
+        facts |= facts.pop("checks", {})
+        return ", ".join(f"{name}: {text_of(fact)}" for name, fact in facts.items())
     except (ValueError, AttributeError):
         return body[:200].decode("utf-8", "replace")

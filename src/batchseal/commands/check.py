@@ -115,7 +115,7 @@ async def check_configuration(settings: Settings) -> str:
     if services.present:
         recorded = sum(one.active and one.signature.evidence_record for one in services)
         more = f", {recorded} of them with evidence records" if recorded else ""
-        return f"{len(services.ids())} client services in {settings.services_file}{more}"
+        return f"client services in {settings.services_file}: {len(services.ids())}{more}"
     if settings.uses_sandbox:
         return f"{settings.services_file} does not exist; the service makes one with a new secret for the sandbox"
     return (

@@ -4,9 +4,10 @@ import argparse
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, Field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from batchseal.commands.messages import complain
+from batchseal.settings.declaration import heading_of
 from batchseal.settings.load import OPTIONS, Settings, environment_names, load_settings, modern_flag
 
 SOURCES = """
@@ -34,12 +35,26 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{names} {self._format_args(action, self._get_default_metavar_for_optional(action))}"
 
 
+class SettingsParser(argparse.ArgumentParser):
+    """A parser whose complaint about an unknown flag names a flag like it."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = [word.partition("=")[0] for word in message.split() if word.startswith("--")]
+        if message.startswith("unrecognized arguments:") and unknown:
+            from difflib import get_close_matches  # only now: the service and its probe need no such module
+
+            known = [flag for flag in self._option_string_actions if "." not in flag]
+            alike = get_close_matches(unknown[0], known, n=1)
+            message += f" (did you mean {alike[0]}?)" if alike else f" (`{self.prog} --help` lists the flags)"
+        super().error(message)
+
+
 def settings_parser(command: str, description: str, used: Collection[str] = ()) -> argparse.ArgumentParser:
     """A parser with the flags of all settings: for each its modern name, then that of the original product, if there is one.
 
     `used` names the settings that the command uses; its help shows only these. An empty `used` shows all.
     """
-    parser = argparse.ArgumentParser(
+    parser = SettingsParser(
         prog=f"batchseal {command}",
         usage=f"batchseal {command} [--FLAG=VALUE | --FLAG VALUE]...",
         description=description,
@@ -48,7 +63,7 @@ def settings_parser(command: str, description: str, used: Collection[str] = ()) 
         allow_abbrev=False,
     )
     titles = dict.fromkeys(option.metadata["group"] for option in OPTIONS.values())
-    groups = {title: parser.add_argument_group(title) for title in titles}
+    groups = {title: parser.add_argument_group(heading_of(title)) for title in titles}
     for name, option in OPTIONS.items():
         group = groups[option.metadata["group"]]
         text = argparse.SUPPRESS if used and name not in used else help_of(name, option)

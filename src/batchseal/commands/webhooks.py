@@ -93,6 +93,8 @@ async def show(settings: Settings, options: Namespace) -> int:
         print(described_webhook(name, services, endpoints, settings))
     for event in events:
         print(described(event))
+    if not events:
+        complain("there are no such events")
     return 0 if events or endpoints else 1
 
 

@@ -11,6 +11,7 @@ Every process is a child of this one, and none becomes a daemon. Each child asks
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import signal
@@ -108,7 +109,7 @@ class Supervisor:
         """
         async with said_when_long(f"the disk below {self._settings.temp_folder}"):
             settings = await asyncio.to_thread(self._prepare_folders, self._settings)
-        self._port = reserve_port(settings.host, settings.port)
+        self._port = reserve_port(settings.host, settings.port, "--port")
         sizes = planned(settings)
         if sizes.uploads_bytes <= 0:
             say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
@@ -122,7 +123,7 @@ class Supervisor:
         settings = replace(settings, port=self._port.getsockname()[1], workers=sizes.workers)
         settings = self._reserve_operator_port(settings)
         if settings.management_port:
-            self._management = reserve_port(settings.management_host, settings.management_port)
+            self._management = reserve_port(settings.management_host, settings.management_port, "--management-port")
             if not is_loopback(settings.management_host):
                 say(
                     f"the management listener is open on {settings.management_host}:{settings.management_port} without TLS and"
@@ -182,14 +183,16 @@ class Supervisor:
         settings = replace(settings, force_database_recreate=False, crash_at="")
         for child in self._children:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
-        greet(settings, swagger=ready.partition(" ")[2])
+        _, swagger, documentation = ready.split(" ")
+        greet(settings, swagger, documentation)
 
     def _reserve_operator_port(self, settings: Settings) -> Settings:
         """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
         if not wants_operator_page(settings):
             return replace(settings, operator_port=OFF)
         wanted = settings.operator_port
-        self._operator_port = reserve_port(settings.operator_host, int(wanted) if wanted not in ("", ANY) else 0)
+        port = int(wanted) if wanted not in ("", ANY) else 0
+        self._operator_port = reserve_port(settings.operator_host, port, "--operator-port")
         return replace(settings, operator_port=str(self._operator_port.getsockname()[1]))
 
     def _prepare_folders(self, settings: Settings) -> Settings:
@@ -321,11 +324,11 @@ def note_dsn(path: Path, dsn: str) -> None:
     write_synced(path, content, 0o600)
 
 
-def reserve_port(host: str, port: int) -> socket.socket:
+def reserve_port(host: str, port: int, flag: str = "") -> socket.socket:
     """Binds a socket to `port` (0: any free one) and never listens on it. It reserves the port for the workers, which share it.
 
-    Raises ConfigurationError if another process has the port. With SO_REUSEPORT alone nobody would notice: two services of one
-    account would each get some of the connections.
+    Raises ConfigurationError if another process has the port; the message names the `flag` that chooses another one. With
+    SO_REUSEPORT alone nobody would notice: two services of one account would each get some of the connections.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     holder = socket.socket(family, socket.SOCK_STREAM)
@@ -339,7 +342,9 @@ def reserve_port(host: str, port: int) -> socket.socket:
         holder.bind((host, port))
     except OSError as problem:
         holder.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}") from None
+        taken = f"; another program listens there: stop it, or name another port ({flag})"
+        more = taken if problem.errno == errno.EADDRINUSE else ""
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {problem.strerror}{more}") from None
     return holder
 
 

@@ -7,6 +7,19 @@ from typing import Any
 # The original product's names of its own settings begin with this.
 VENDOR = "einvoice-integration-client."
 
+# The headings of groups whose name says too little by itself.
+HEADINGS = {
+    "upstream": "Signing service and time stamps",
+    "shares": "Shares of client services",
+    "keeping": "What is kept, and for how long",
+    "observation": "Logs, metrics and traces",
+}
+
+
+def heading_of(group: str) -> str:
+    """The heading of a group of settings, in `--help` and in the documentation."""
+    return HEADINGS.get(group, group[:1].upper() + group[1:])
+
 
 def option(
     default: Any,
@@ -22,7 +35,7 @@ def option(
     """Declares a setting.
 
     `help` is what `--help` prints. `dotted` is the name that the original product has for it, without dashes. `group` is the
-    heading in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
+    group in `--help`. `variable` is one more environment variable that sets it. A `secret` is not shown in the repr of the
     settings. `shown` is what `--help` prints as the default, where that depends on the environment.
     """
     metadata = {"help": help, "dotted": dotted, "group": group, "choices": tuple(choices), "variable": variable}

@@ -177,7 +177,7 @@ class Presence:
                 async with asyncio.timeout(LEASE_SECONDS - RENEW_SECONDS):
                     await self.beat()
             except (DatabaseUnavailable, TimeoutError) as problem:
-                log.info("the database is away", cause=str(problem))
+                log.info("the database is away", cause=str(problem) or "no answer in time")
                 began, pause = self._clock(), AGAIN_SECONDS
             await asyncio.sleep(max(0.0, began + pause - self._clock()))
 

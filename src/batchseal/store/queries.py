@@ -4,7 +4,7 @@ A query begins with the line `-- name: NAME`. The comment below that line says w
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,10 @@ def for_one_row(query: str) -> str:
 
 
 QUERIES = load_queries()
-# Of these, most have one row: the operations of callers that send one document at a time.
-FOR_ONE_ROW = {name: for_one_row(QUERIES[name]) for name in ("register", "record_outcomes")}
+# Most operations of some callers have one document.
+REGISTER_ONE = for_one_row(QUERIES["register"])
 
 
-def fitting(columns: Sequence[Sequence[Any]], rows: int) -> tuple[Mapping[str, str], Sequence[Any]]:
-    """The queries for so many rows, and what they are given: arrays, or the values of the only row."""
-    return (FOR_ONE_ROW, [values[0] for values in columns]) if rows == 1 else (QUERIES, columns)
+def register_query(columns: Sequence[Sequence[Any]], rows: int) -> tuple[str, Sequence[Any]]:
+    """The query that registers so many documents, and what it is given: arrays, or the values of the only row."""
+    return (REGISTER_ONE, [values[0] for values in columns]) if rows == 1 else (QUERIES["register"], columns)

@@ -28,7 +28,7 @@ from batchseal.store.leases import Leases
 from batchseal.store.live_payloads import LivePayloads, live_payloads
 from batchseal.store.materials import MaterialTable
 from batchseal.store.opening import AnyAddress, open_database
-from batchseal.store.queries import QUERIES, fitting
+from batchseal.store.queries import QUERIES, register_query
 from batchseal.store.rows import (
     DocumentRow,
     NewDocument,
@@ -120,11 +120,11 @@ class Store(Leases):
     async def _insert(
         self, connection: Connection, operation: NewOperation, documents: Sequence[NewDocument]
     ) -> OperationRow:
-        queries, columns = fitting(document_columns(operation.client_service, documents), len(documents))
+        query, columns = register_query(document_columns(operation.client_service, documents), len(documents))
         for _ in range(5):
             month = self._month or await self._new_month(connection)
             record = await connection.fetchrow(
-                queries["register"].format(documents=migrations.partition_name(month)),
+                query.format(documents=migrations.partition_name(month)),
                 operation.payload_id,
                 operation.client_service,
                 operation.external_reference,
@@ -371,20 +371,18 @@ class Store(Leases):
         last: bool,
     ) -> OperationEnd | None:
         month, day = month_of(created_at), day_of(created_at)
-        rows = 1 if len(outcomes) == len(kept) == 1 else 0
-        queries, columns = fitting(outcome_columns(outcomes), rows)
-        _, kept_columns = fitting(signature_columns(kept), rows)
+        columns = outcome_columns(outcomes)
         durable = any(one.evidence is not None for one in kept)
         if durable:
             crash_site("signatures-unrecorded")
         try:
             await self._materials.keep(connection, day, kept)
             row = await connection.fetchrow(
-                queries["record_outcomes"],
+                QUERIES["record_outcomes"],
                 *(operation_id, month),
                 *columns[:-1],
                 *(fence, last, day),
-                *kept_columns,
+                *signature_columns(kept),
                 *(durable, columns[-1], *outcome_places(outcomes)),
             )
         except BaseException:

@@ -24,6 +24,6 @@ async def watch(upstream: Upstream) -> None:
         if time.monotonic() - said_at > REMARK_SECONDS:
             said, said_at = set(), time.monotonic()
         for remark in sorted(now - said):
-            log.warning("about the upstream", remark=remark)
+            log.warning("about the signing service", remark=remark)
         said = now
         await asyncio.sleep(WATCH_SECONDS)

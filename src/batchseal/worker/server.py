@@ -41,7 +41,8 @@ REST_SECONDS = 9
 # What the running requests get by default.
 GRACE_SECONDS = 18.0
 FLUSH_SECONDS = 3.0
-READY_LINE = b"ready %s\n"  # with the path of the Swagger page, which `serve` prints on a terminal
+# With the paths of the Swagger page and of the documentation, which `serve` prints on a terminal.
+READY_LINE = b"ready %s %s\n"
 # However many workers there are, each can receive so much of headers at the same time.
 LEAST_HEADER_BYTES = 4 << 20
 
@@ -109,7 +110,7 @@ async def serve(
             if second is not None:
                 second.start()
             if ready_fd is not None:
-                os.write(ready_fd, READY_LINE % guard.swagger.encode("ascii"))
+                os.write(ready_fd, READY_LINE % (guard.swagger.encode("ascii"), guard.documentation.encode("ascii")))
                 os.close(ready_fd)
             await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():

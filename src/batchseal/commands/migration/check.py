@@ -14,6 +14,7 @@ from batchseal.settings.load import OPTIONS, Settings, environment_names, load_s
 
 # The user of the image, and where its work folder and its temp folder are: as in the original's.
 IMAGE, USER, WORK, TEMP, PORT = "batchseal", 10001, "/home", "/tmp", "8080"
+CONTAINER = "batchseal"
 LEAST_MEMORY_BYTES = 512 << 20
 STOP_SECONDS = 60
 NOT_AVAILABLE = "not available yet"
@@ -59,7 +60,8 @@ def check_line(line: DockerLine, report: Report) -> None:
     _check_mounts(line, report)
     if line.memory_bytes is None:
         report.add(
-            Kind.CHANGES, "no --memory: the service then takes what the machine has; README says which sizes need what"
+            Kind.CHANGES,
+            "no --memory: the service then takes what the machine has; `batchseal size` says what a load needs",
         )
     elif line.memory_bytes < LEAST_MEMORY_BYTES:
         report.add(
@@ -71,6 +73,10 @@ def check_line(line: DockerLine, report: Report) -> None:
         report.add(Kind.CHANGES, f"docker kills a container 10 s after a stop: add --stop-timeout={STOP_SECONDS}")
     if line.option("--user") not in (None, str(USER), f"{USER}:{USER}"):
         report.add(Kind.CHANGES, f"--user={line.option('--user')}: the image runs as user {USER}, and needs no other")
+    if name := line.option("--name"):
+        report.add(
+            Kind.CHANGES, f"the container's name: {name} becomes {CONTAINER}, since the original's container is kept"
+        )
     for file in line.environment_files:
         report.add(Kind.CHANGES, f"--env-file={file} was not read: check its variables by `batchseal check` with them")
     flags = dict(_flags(line, report))
@@ -91,7 +97,7 @@ def _check_mounts(line: DockerLine, report: Report) -> None:
     else:
         report.add(
             Kind.CHANGES,
-            f"the temp folder, {shown(temp)} at {TEMP}: use a new volume, owned by user {USER}; nothing in it is read",
+            f"the temp folder, {shown(temp)} at {TEMP}: a new volume takes its place; nothing in this one is read",
         )
     for one in line.mounts:
         if one not in (work, temp):
@@ -162,7 +168,7 @@ def check_folder(found: WorkFolder, report: Report) -> None:
         report.add(Kind.MISSING, found.problem)
     if found.client_services:
         report.add(
-            Kind.CARRIES_OVER, f"{len(found.client_services)} client services in {found.path}, with their secrets"
+            Kind.CARRIES_OVER, f"the client services in {found.path} ({len(found.client_services)}), with their secrets"
         )
     if found.short_secrets:
         some = ", ".join(found.short_secrets[:MOST_LISTED])
@@ -197,7 +203,7 @@ def check_folder(found: WorkFolder, report: Report) -> None:
 
 def new_line(line: DockerLine) -> str:
     """The command line that starts this service in place of the original. Secrets do not appear in it."""
-    words = list(line.options)
+    words = [f"--name={CONTAINER}" if word.startswith("--name=") else word for word in line.options]
     if line.option("--stop-timeout") is None:
         words.append(f"--stop-timeout={STOP_SECONDS}")
     if line.memory_bytes is not None:

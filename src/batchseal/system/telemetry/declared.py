@@ -144,8 +144,11 @@ DECLARED = {
         _gauge("batchseal_webhooks_off", "Client services whose webhook is switched off, since it answered 410."),
         _counter("batchseal_hotfolder_files_signed_total", "Files of hot folders that were signed."),
         _counter("batchseal_hotfolder_files_failed_total", "Files of hot folders that failed."),
-        _gauge("batchseal_hotfolder_files_waiting", "Files that wait in hot folders."),
-        _gauge("batchseal_hotfolder_oldest_seconds", "Age of the oldest of these files."),
+        _gauge("batchseal_hotfolder_files_waiting", "Files in hot folders that are ready and wait to be signed."),
+        _gauge(
+            "batchseal_hotfolder_oldest_seconds",
+            "Seconds since the oldest file that waits in a hot folder, ready or not, was seen first.",
+        ),
         _gauge("batchseal_hotfolder_batches", "Operations of hot folders that are under way."),
         _gauge("batchseal_hotfolder_folders", "Hot folders that are watched."),
         _gauge("batchseal_hotfolder_folders_stalled", "Hot folders that cannot be read or written just now."),
