@@ -44,9 +44,14 @@ def test_an_upload_uses_its_buffers_again_and_leaves_one_window_of_them() -> Non
 
 def test_an_upload_that_fails_leaves_no_more_than_others() -> None:
     buffers = Buffers(WINDOW_BYTES)
-    with pytest.raises(ValueError, match="refused"), buffers.upload():
-        use_buffers(8)
-        raise ValueError("refused")
+
+    def refused() -> None:
+        with buffers.upload():
+            use_buffers(8)
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        refused()
     assert scanner.cached_buffer_bytes() == WINDOW_BYTES
 
 

@@ -113,6 +113,7 @@ async def serve(
             if ready_fd is not None:
                 os.write(ready_fd, READY_LINE % guard.swagger.encode("ascii"))
                 os.close(ready_fd)
+            give_back()  # what the start has left
             await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 log.error("the server ended by itself")
