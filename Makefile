@@ -16,6 +16,7 @@ GENERATOR := .venv-docs
 NATIVE := setup.py $(shell find ext src/batchseal/_native -name '*.[ch]' -o -name '*.py[xd]' 2>/dev/null)
 # Cython writes C files beside the .pyx files. They are results and not sources, so they are left out.
 NATIVE := $(filter-out src/batchseal/_native/%.c,$(NATIVE))
+SOURCES := $(shell find src -name '*.py' 2>/dev/null)
 
 .PHONY: help
 help:  ## this list
@@ -284,7 +285,13 @@ $(GENERATOR)/.ready: requirements-docs.lock | $(VENV)/.created
 	@$(PIP:$(BIN)/%=$(GENERATOR)/bin/%) $(LOCKED) -r requirements-docs.lock
 	@touch $@
 
-$(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE)
+# Python does this by itself, unless PYTHONDONTWRITEBYTECODE is set, as it is in many containers. Then each process of the service
+# would compile its modules in each start: 0.25 s of processor time, and 1 MB of memory that stays in the holes of the heap.
+$(VENV)/.compiled: $(VENV)/.created $(SOURCES)
+	@$(BIN)/python -m compileall -q src
+	@touch $@
+
+$(VENV)/.native: $(VENV)/.runtime pyproject.toml $(NATIVE) | $(VENV)/.compiled
 	@echo 'Building the native core ...'
 	@rm -rf build/lib* build/temp* build/bdist*
 	@$(PIP) --no-deps --no-index --no-build-isolation --editable .

@@ -35,6 +35,7 @@ from batchseal.store.instances import InstanceTable
 from batchseal.store.migrations import Start
 from batchseal.store.store import Store
 from batchseal.store.token_keys import token_keys
+from batchseal.system.heap import give_back_memory
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.waits import said_when_long
 
@@ -237,6 +238,7 @@ async def run_until_stopped(
     beating = [asyncio.create_task(work) for work in presence.works(queue.look)]
     ending = asyncio.create_task(stop.wait())
     ready()
+    give_back_memory()  # what the start has left
     await asyncio.wait((*looking, *beating, ending), return_when=asyncio.FIRST_COMPLETED)
     end_if_one_ended((*looking, *beating))
     for task in looking:

@@ -134,8 +134,9 @@ def read_fields(data: bytes, most: int = MAX_FIELDS) -> dict[str, list[str]]:
 
 
 def redirect(address: str) -> Reply:
-    """Sends the browser to another page of ours, with GET. The address must begin with one slash."""
-    assert address.startswith("/") and not address.startswith(("//", "/\\"))
+    """Sends the browser to another page of ours, with GET. Raises ValueError unless the address begins with one slash."""
+    if not address.startswith("/") or address.startswith(("//", "/\\")):
+        raise ValueError(f"{address!r} is no address of ours")
     return Reply(status=303, headers=[("location", address)])
 
 

@@ -11,6 +11,7 @@ import zstandard
 
 from batchseal.errors import PayloadDamaged
 from batchseal.payloads.blocks import BlockChecksums, PackedFrame, StoredBlocks
+from batchseal.payloads.frame_table import FrameTable
 from batchseal.payloads.frames import HEADER_BYTES, MAGIC, ZSTD, FrameHeader, FrameKind, unpack_header
 from batchseal.payloads.interface import CheckedFrame
 
@@ -27,7 +28,7 @@ class FrameReader(ABC):
     def __init__(self, payload_id: UUID) -> None:
         self.payload_id = payload_id
         self.found_bytes = 0  # what all frames take that were found by their headers
-        self._frames: dict[tuple[FrameKind, int], tuple[int, FrameHeader]] = {}
+        self._frames = FrameTable()
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +63,7 @@ class FrameReader(ABC):
             behind = offset + HEADER_BYTES + header.stored_bytes
             if behind > size:
                 break
-            self._frames[header.kind, header.ordinal] = (offset + HEADER_BYTES, header)
+            self._frames.add(offset + HEADER_BYTES, header)
             self.found_bytes += behind - offset
             offset = behind
 
@@ -83,7 +84,7 @@ class FrameReader(ABC):
         return zstandard.ZstdDecompressor()
 
     def has(self, kind: FrameKind, ordinal: int) -> bool:
-        return (kind, ordinal) in self._frames
+        return self._frames.has(kind, ordinal)
 
     def ordinals(self, kind: FrameKind) -> set[int]:
         """Documents that have a frame of this kind whose content is what was written.
@@ -91,8 +92,7 @@ class FrameReader(ABC):
         A power cut may leave a header without the pages behind it, which never reached the disk. Such a frame counts as missing,
         and its work is done again.
         """
-        found = ((ordinal, place) for (frame_kind, ordinal), place in self._frames.items() if frame_kind is kind)
-        return {ordinal for ordinal, (offset, header) in found if self._is_whole(offset, header)}
+        return {header.ordinal for offset, header in self._frames.of_kind(kind) if self._is_whole(offset, header)}
 
     def _is_whole(self, offset: int, header: FrameHeader) -> bool:
         """Whether the stored bytes of a frame match their checksum. A large frame is read in pieces."""
@@ -112,7 +112,7 @@ class FrameReader(ABC):
 
     def _place(self, kind: FrameKind, ordinal: int) -> tuple[int, FrameHeader]:
         try:
-            return self._frames[kind, ordinal]
+            return self._frames.find(kind, ordinal)
         except KeyError:
             raise PayloadDamaged(f"the stored payload has no {kind.name.lower()} {ordinal}") from None
 

@@ -46,7 +46,7 @@ class ObjectReader(FrameReader):
         if first == 0:
             self._windows[0] = tail
         for offset, header in found:
-            self._frames[header.kind, header.ordinal] = (offset + HEADER_BYTES, header)
+            self._frames.add(offset + HEADER_BYTES, header)
 
     def close(self) -> None:
         self._windows.clear()
@@ -108,8 +108,7 @@ class ObjectReader(FrameReader):
 
     def _read_together(self, kind: FrameKind) -> None:
         """Reads all frames of a kind by few requests, where they are small: they stand between documents."""
-        frames = self._frames.items()
-        places = sorted((offset, header.stored_bytes) for (one, _), (offset, header) in frames if one is kind)
+        places = sorted((offset, header.stored_bytes) for offset, header in self._frames.of_kind(kind))
         runs = list(_runs([place for place in places if place[1] and place[0] not in self._small]))
         ranges = [(run[0][0], run[-1][0] + run[-1][1]) for run in runs]
         if not ranges or sum(stop - start for start, stop in ranges) > TOGETHER_BYTES:

@@ -46,6 +46,7 @@ from batchseal.settings.services_files import file_state
 from batchseal.settings.sizing import planned
 from batchseal.settings.token_keys import read_token_keys, remark_on
 from batchseal.system.disk import write_synced
+from batchseal.system.heap import give_back_memory, share_arenas
 from batchseal.system.key_file import load_key
 from batchseal.system.loopback import is_loopback
 from batchseal.system.telemetry.logs import configure
@@ -185,6 +186,7 @@ class Supervisor:
             child.watcher = asyncio.create_task(child.keep_running(settings, lambda: self._stopping))
         _, swagger, documentation = ready.split(" ")
         greet(settings, swagger, documentation)
+        give_back_memory()  # what the start has left
 
     def _reserve_operator_port(self, settings: Settings) -> Settings:
         """The settings with the port of the operator's page, which the workers share as they share the port of the API."""
@@ -350,6 +352,7 @@ def reserve_port(host: str, port: int, flag: str = "") -> socket.socket:
 
 def run(settings: Settings, application: str = APPLICATION) -> None:
     """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
+    share_arenas()
     logs = log_settings(settings, "supervisor")
     configure(logs)
     if logs.speaks_in_lines:

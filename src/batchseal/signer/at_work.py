@@ -7,16 +7,26 @@ work, so that their operations never wait for those of others.
 from collections.abc import Callable
 
 from batchseal.admission.limits import room
+from batchseal.system.heap import IdleHeap
 from batchseal.system.telemetry.meter import METER
 
 
 class AtWork:
     """`operations` and `documents` are what the signer works on at once; `share_percent` is what comes on top of both.
 
-    `is_alone` says whether there is only one client service: then nothing comes on top.
+    `is_alone` says whether there is only one client service: then nothing comes on top. `heap` gives back, while nothing is at
+    work, the memory that work has left.
     """
 
-    def __init__(self, operations: int, documents: int, share_percent: int, is_alone: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        operations: int,
+        documents: int,
+        share_percent: int,
+        is_alone: Callable[[], bool],
+        heap: IdleHeap | None = None,
+    ) -> None:
+        self._heap = heap
         self._operations = operations
         self._documents = documents
         self._share_percent = share_percent
@@ -27,11 +37,15 @@ class AtWork:
     def begins(self, operation_id: int, client: str, documents: int) -> None:
         self._work[operation_id] = client, documents
         self._add(client, 1, documents)
+        if self._heap is not None:
+            self._heap.begins()
         METER.set("batchseal_leases_held", value=len(self._work))
 
     def ended(self, operation_id: int) -> None:
         client, documents = self._work.pop(operation_id)
         self._add(client, -1, -documents)
+        if self._heap is not None and not self._work:
+            self._heap.ended()
         METER.set("batchseal_leases_held", value=len(self._work))
 
     def _add(self, client: str, operations: int, documents: int) -> None:

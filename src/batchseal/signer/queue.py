@@ -41,6 +41,7 @@ from batchseal.store.rows import ClaimedOperation, OperationRow, Registration
 from batchseal.store.store import Store
 from batchseal.system.backoff import LONGEST_ASKED_SECONDS
 from batchseal.system.futures import end_tasks
+from batchseal.system.heap import IdleHeap
 from batchseal.system.telemetry.meter import METER
 from batchseal.system.telemetry.tracing import span
 from batchseal.upstream.interface import Upstream
@@ -93,7 +94,7 @@ class SigningQueue:
         self._recording = recording
         self._endings = Endings(store.is_finished)
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._at_work = AtWork(pace.operations, pace.documents, pace.share_percent, is_alone)
+        self._at_work = AtWork(pace.operations, pace.documents, pace.share_percent, is_alone, IdleHeap())
         self._claiming = 0  # single operations that are being claimed
         self._tokens: dict[int, str] = {}  # of callers that sign with their own
         self._woken: set[int] = set()  # operations for which there was no room when they came

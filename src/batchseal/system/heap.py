@@ -1,5 +1,6 @@
 """The heap of the C library: settings that keep the memory of a process small, and what is used again and again in it."""
 
+import asyncio
 import ctypes
 from contextlib import suppress
 
@@ -34,3 +35,20 @@ def give_back_memory() -> None:
     """Returns unused pages of the heap to the operating system (malloc_trim(3)). Takes 1 to 3 ms."""
     with suppress(AttributeError):  # this C library has no malloc_trim
         ctypes.CDLL(None).malloc_trim(0)
+
+
+class IdleHeap:
+    """Returns memory to the operating system once a process has had nothing to do for `seconds`."""
+
+    def __init__(self, seconds: float = 0.3) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begins(self) -> None:
+        """There is work."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def ended(self) -> None:
+        """There is no more work."""
+        self._timer = asyncio.get_running_loop().call_later(self._seconds, give_back_memory)

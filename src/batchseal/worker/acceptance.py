@@ -30,6 +30,7 @@ from batchseal.store.store import Store
 from batchseal.system.shared_pool import SharedPool
 from batchseal.system.telemetry.context import REQUEST_ID, TRACE_PARENT
 from batchseal.system.telemetry.tracing import span
+from batchseal.worker.buffers import Buffers
 from batchseal.worker.credentials import CredentialCache
 from batchseal.worker.elsewhere import Elsewhere
 from batchseal.worker.handover import Handover
@@ -93,6 +94,7 @@ class Acceptance:
         self._instance = instance
         self._advertised = advertised
         self._window_bytes = window_bytes
+        self._buffers = Buffers(window_bytes)
         self._locate = locate
         # They wait for the disk, while those of the pool work. They end with the process, or with the last sync after `close`.
         self._syncs = ThreadPoolExecutor(SYNCS_AT_ONCE, "sync")
@@ -142,7 +144,7 @@ class Acceptance:
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
             commits=self._store_pool.of(caller.client_service) if self._store_pool is not self._pool else None,
         )
-        with span("store"):
+        with span("store"), self._buffers.upload():
             received = await self._store_documents(ticket, reception, facts, documents)
         if mode is Mode.SYNC and not reception.is_announced_early:
             self._handover.announce(caller, received)

@@ -28,6 +28,7 @@ from batchseal.settings.load import Settings
 from batchseal.system.addresses import TrustedProxies
 from batchseal.system.heap import give_back_memory
 from batchseal.system.telemetry.ending import end_of_process
+from batchseal.worker.buffers import give_back_buffers
 from batchseal.worker.lean_granian import HTTP1Settings, HTTPModes, Interfaces, Server, SSLProtocols
 from batchseal.worker.operator_server import operator_server
 from batchseal.worker.unfinished import HeaderLimits, UnfinishedRequests
@@ -83,6 +84,7 @@ def give_back() -> None:
     canonicaliser = sys.modules.get("batchseal._native.canonicaliser")
     if canonicaliser is not None:  # it is loaded with the first document in XML
         canonicaliser.give_back_memory()
+    give_back_buffers()
     give_back_memory()
 
 
@@ -112,6 +114,7 @@ async def serve(
             if ready_fd is not None:
                 os.write(ready_fd, READY_LINE % (guard.swagger.encode("ascii"), guard.documentation.encode("ascii")))
                 os.close(ready_fd)
+            give_back()  # what the start has left
             await asyncio.wait((serving, ending), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 log.error("the server ended by itself")
