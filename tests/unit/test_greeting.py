@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from batchseal import __version__
-from batchseal.processes import greeting
 from batchseal.processes.greeting import greet
 from batchseal.settings.options import Settings
 
 SWAGGER, DOCUMENTATION = "/base/swagger-ui.html", "/base/docs"
 
 
-def printed(capsys, settings, *, is_terminal=True):
-    greet(settings, SWAGGER, DOCUMENTATION, is_terminal=is_terminal)
+def printed(capsys, settings, *, is_terminal=True, first_page=Path("/nowhere")):
+    greet(settings, SWAGGER, DOCUMENTATION, is_terminal=is_terminal, first_page=first_page)
     return capsys.readouterr().err
 
 
@@ -33,12 +32,11 @@ def test_a_real_service_says_who_signs(capsys):
     assert "http://127.0.0.1:9090/metrics" in said and "Secret" not in said
 
 
-def test_the_documentation_is_named_where_it_is_installed(capsys, tmp_path, monkeypatch):
+def test_the_documentation_is_named_where_it_is_installed(capsys, tmp_path):
     page = tmp_path / "index.html"
-    monkeypatch.setattr(greeting, "PAGES", page)
-    assert DOCUMENTATION not in printed(capsys, Settings())
+    assert DOCUMENTATION not in printed(capsys, Settings(), first_page=page)
     page.touch()
-    assert "http://127.0.0.1:8080" + DOCUMENTATION in printed(capsys, Settings())
+    assert "http://127.0.0.1:8080" + DOCUMENTATION in printed(capsys, Settings(), first_page=page)
 
 
 def test_where_nobody_reads_it_there_is_one_line(capsys):

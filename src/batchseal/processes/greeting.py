@@ -10,19 +10,27 @@ from batchseal.settings.operator_page import trial_password_path
 from batchseal.system.waits import say
 
 # The first page of the documentation. An installation from the sources has it only after `make docs`.
-PAGES = Path(__file__).parents[1] / "api" / "pages" / "index.html"
+FIRST_PAGE = Path(__file__).parents[1] / "api" / "pages" / "index.html"
 
 
-def greet(settings: Settings, swagger: str, documentation: str, *, is_terminal: bool | None = None) -> None:
+def greet(
+    settings: Settings,
+    swagger: str,
+    documentation: str,
+    *,
+    is_terminal: bool | None = None,
+    first_page: Path = FIRST_PAGE,
+) -> None:
     """Says that the service is ready: in one line, and in a few more where a person reads them.
 
-    `swagger` is the path of the page that describes the API, `documentation` that of the documentation.
+    `swagger` is the path of the page that describes the API, `documentation` that of the documentation, which is named where its
+    file `first_page` is installed.
     """
     say(f"ready at {address_of(settings)}")
     if settings.has_operator_page:
         say(f"operator's page at {page_of(settings)}")
     if sys.stderr.isatty() if is_terminal is None else is_terminal:
-        for line in lines(settings, swagger, documentation):
+        for line in lines(settings, swagger, documentation if first_page.is_file() else ""):
             print(line, file=sys.stderr, flush=True)
 
 
@@ -36,11 +44,11 @@ def page_of(settings: Settings) -> str:
 
 
 def lines(settings: Settings, swagger: str, documentation: str) -> Iterator[str]:
-    """One fact a line, with its name in front."""
+    """One fact a line, with its name in front. `documentation` is empty where there is none."""
     yield f"\nBatchseal {__version__}\n"
     yield fact("API", address_of(settings))
     yield fact("Swagger", address_of(settings) + swagger)
-    if PAGES.is_file():
+    if documentation:
         yield fact("Documentation", address_of(settings) + documentation)
     if settings.has_operator_page:
         yield fact("Operator's page", page_of(settings))

@@ -84,8 +84,7 @@ class SigningQueue:
         self._lanes = presence.lanes if presence is not None and store.shared is not None else None
         # The ID of each client service's credential, as far as operations have come.
         self._credentials: dict[str, str] = {}
-        self._store = store
-        self._upstream = upstream
+        self._store, self._upstream = store, upstream
         self._signing, self._late = signing, signing.late
         self._late.when_ended = self.look
         if self._lanes is not None:
