@@ -125,9 +125,9 @@ async def test_the_payload_is_made_durable_while_the_operation_is_registered(
         await eventually(lambda: durable)
         return await register(*arguments, **named)
 
-    async def finished(*arguments: Any, commit_after: Any = None) -> Any:
+    async def finished(*arguments: Any, commit_after: Any = None, **options: Any) -> Any:
         ends.append(commit_after)
-        return await finish(*arguments, commit_after=commit_after)
+        return await finish(*arguments, commit_after=commit_after, **options)
 
     monkeypatch.setattr(LocalPayloads, "make_durable", noted)
     monkeypatch.setattr(Store, "register", registered_late)
