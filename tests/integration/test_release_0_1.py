@@ -124,8 +124,8 @@ async def upgraded(old_database: str, timestamp_address: tuple[str, Path], tmp_p
     )
     stores: list[Store] = []
 
-    async def connect(instance: UUID, *, everything: bool = True) -> Store:
-        stores.append(await Store.connect(old_database, instance=instance, everything=everything))
+    async def connect(instance: UUID, *, everything: bool = True, shared: str | None = None) -> Store:
+        stores.append(await Store.connect(old_database, instance=instance, everything=everything, shared=shared))
         return stores[-1]
 
     await (await connect(INSTANCE)).take_back_own_leases()

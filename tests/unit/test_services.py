@@ -165,7 +165,8 @@ async def test_check_says_what_the_start_would_say(path):
     write(path, {"my-client": {"secret": "s"}})
     with pytest.raises(ConfigurationError, match="give --sandbox"):
         await check_configuration(Settings(work_folder=path.parent))
-    assert "1 client services" in await check_configuration(Settings(work_folder=path.parent, sandbox=True))
+    said = await check_configuration(Settings(work_folder=path.parent, sandbox=True))
+    assert f"client services in {path}: 1" in said
 
 
 @pytest.mark.parametrize("more", [{}, {"previousSecret": "t"}, {"active": True}])
