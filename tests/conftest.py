@@ -1,9 +1,10 @@
 """Options of the whole suite, and what it says at its end."""
 
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.support import tiers
+from tests.support import memory_folder, tiers
 
 # Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
 WITH_SERVERS = ("tests/integration/", "tests/adversity/")
@@ -15,10 +16,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--trials", type=int, default=2, help="how often a drill is repeated (default: %(default)s)")
 
 
-def pytest_configure() -> None:
-    """An example takes as long as the machine is busy. Where a test is about time, it measures that of the processor."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Files of tests lie in memory where they can. The processes of `-n 2` take the folder from the one that starts them.
+
+    An example of hypothesis takes as long as the machine is busy. Where a test is about time, it measures that of the processor.
+    """
     from hypothesis import HealthCheck, settings
 
+    if held := memory_folder.use_memory():
+        config.add_cleanup(partial(memory_folder.end_of, held))
     settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy machine")
 

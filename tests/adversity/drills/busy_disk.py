@@ -32,7 +32,7 @@ while True:
 """
 
 
-@drill("busy-disk", quick=1, short=20, long=100)
+@drill("busy-disk", quick=1, short=20, long=100, on_disk=True)
 def busy_disk(folder: Path) -> Iterator[Trial]:
     """A first start, then one after a kill: of the supervisor alone and of everything in turn. Each is ready within 10 s."""
     dirty_bytes = FULL_BYTES if registry.FULL else QUICK_BYTES

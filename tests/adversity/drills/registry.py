@@ -28,6 +28,8 @@ class Drill:
     apart: bool = False
     # Where payloads lie in a drill of several instances: "local", "shared", "s3", or several of them.
     store: str = ""
+    # It is about the disk of the machine, so its folder must be there.
+    on_disk: bool = False
 
     @property
     def adds_up(self) -> bool:
@@ -65,12 +67,13 @@ def drill(
     needs: tuple[str, ...] = (),
     apart: bool = False,
     store: str = "",
+    on_disk: bool = False,
 ) -> Callable[[Callable[[Path], Iterator[Trial]]], Opened]:
     """Registers a generator function that takes a folder, yields the function of one trial, and tidies up."""
 
     def register(function: Callable[[Path], Iterator[Trial]]) -> Opened:
         opened = contextmanager(function)
-        DRILLS[name] = Drill(name, quick, short, long, opened, needs, apart, store)
+        DRILLS[name] = Drill(name, quick, short, long, opened, needs, apart, store, on_disk)
         return opened
 
     return register
