@@ -5,6 +5,7 @@ import builtins
 import gc
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 PY_LINES, PYX_LINES, FUNCTION_LINES = 400, 400, 70
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -20,6 +21,7 @@ BUILTIN_EXCEPTIONS = {
 }
 
 
+@lru_cache(maxsize=1)  # whoever tries several rules on a source tries one after the other
 def parsed(source: str) -> ast.Module:
     """The syntax tree. Before Python 3.11.8 a garbage collection in the middle may raise SystemError (gh-106905)."""
     gc.disable()

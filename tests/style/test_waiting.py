@@ -1,6 +1,7 @@
 """Tests wait for what they can see, and are given their timings; they do not sleep, and do not reach into what they test."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ MAY_PATCH_CONSTANTS = {
     "support/checksum_app.py",  # the line with which a format is added
 }
 MAY_REACH_IN = {"unit/test_file_payloads.py"}
+RULES: tuple[Rule, ...] = (rules.sleeps, rules.patched_constants, rules.private_attributes)
 
 
 def sources() -> dict[str, str]:
@@ -72,15 +74,25 @@ def sources() -> dict[str, str]:
     return {str(path.relative_to(TESTS)): path.read_text("utf-8") for path in sorted(TESTS.rglob("*.py"))}
 
 
+@cache
+def findings() -> dict[Rule, dict[str, list[str]]]:
+    """What each rule finds, by file. A file is parsed once for all rules, which is most of the work."""
+    found: dict[Rule, dict[str, list[str]]] = {rule: {} for rule in RULES}
+    for path, source in sources().items():
+        for rule in RULES:
+            found[rule][path] = list(rule(source))
+    return found
+
+
 def broken(rule: Rule, allowed: set[str]) -> list[str]:
-    return [f"{path}:{what}" for path, source in sources().items() if path not in allowed for what in rule(source)]
+    return [f"{path}:{what}" for path, found in findings()[rule].items() if path not in allowed for what in found]
 
 
 def sleeping() -> dict[str, str]:
     """Where in the tests `sleep` is called, by file and function."""
     found = {}
-    for path, source in sources().items():
-        for what in rules.sleeps(source):
+    for path, places in findings()[rules.sleeps].items():
+        for what in places:
             line, _, function = what.partition(": ")
             found[f"{path}::{function}"] = f"tests/{path}:{line}"
     return found
@@ -92,7 +104,7 @@ def test_no_test_sleeps_for_a_fixed_time() -> None:
 
 
 def test_every_exception_is_needed() -> None:
-    there = {place for place in MAY_SLEEP if place.partition("::")[0] in sources()}
+    there = {place for place in MAY_SLEEP if place.partition("::")[0] in findings()[rules.sleeps]}
     assert there - sleeping().keys() == set()
 
 

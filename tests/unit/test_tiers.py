@@ -30,7 +30,9 @@ def test_each_tier_has_its_time_and_its_command() -> None:
     assert table(reports[:3]) == []
 
 
-@pytest.mark.parametrize("folders", [("tests/unit/test_jwt.py", "tests/golden"), ("tests/unit/test_jwt.py",)])
+@pytest.mark.parametrize(
+    "folders", [("tests/unit/test_jwt.py", "tests/golden/test_planner_golden.py"), ("tests/unit/test_jwt.py",)]
+)
 def test_it_is_printed_where_several_tiers_ran(folders: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *folders]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
