@@ -1,11 +1,6 @@
-"""The comparison with lxml runs, on invoices that both read alike; how fast is for `make bench` to say."""
+"""The invoices of the comparison with lxml, which both read alike. That it runs is tested in `test_benchmarks_smoke.py`."""
 
-from benchmarks.canonical_ratio import SIZES, digests, digests_by_lxml, invoice, measure
-
-
-def test_smoke() -> None:
-    figures = measure(documents=4, rounds=1)
-    assert {"c14n_over_memcpy", *(f"c14n_{name}_over_lxml" for name in SIZES)} < figures.keys()
+from benchmarks.canonical_ratio import SIZES, digests, digests_by_lxml, invoice
 
 
 def test_invoices_have_the_size_that_they_should() -> None:
