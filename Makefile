@@ -54,6 +54,10 @@ endif
 test-instances: $(VENV)/.dev $(VENV)/.native  ## run a few trials of each drill about several instances and what they share; ARGS=-x for pytest
 	@$(BIN)/python -m pytest $(INSTANCE_DRILLS) $(ARGS)
 
+.PHONY: test-products
+test-products: $(VENV)/.dev $(VENV)/.native  ## run the tests of which `make test` tries some combinations of their parameters with all of them
+	@$(BIN)/python -m pytest --products -m product tests $(ARGS)
+
 # What the browser tests load into a page to judge it (axe-core, MPL-2.0). It is not part of the sources: npm fetches it, and checks
 # the digest in package-lock.json.
 AXE := tests/browser/node_modules/.ready

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.support import memory_folder, tiers
+from tests.support import memory_folder, products, tiers
 
 # Tiers whose tests run servers and watch the time. They take turns in one process, while the others run in a second one.
 WITH_SERVERS = ("tests/integration/", "tests/adversity/")
@@ -13,6 +13,9 @@ ANYWHERE = tuple(f"tests/integration/test_{part}" for part in ("api_", "revocati
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--products", action="store_true", help="every combination of parameters where only some are tried"
+    )
     parser.addoption("--trials", type=int, default=2, help="how often a drill is repeated (default: %(default)s)")
 
 
@@ -29,8 +32,11 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("busy machine")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Those that take turns come first, so that the others fill the time beside them."""
+    if not config.getoption("--products") and (left := products.left_out(items)):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
     items.sort(key=lambda item: rank(item.nodeid))
 
 

@@ -134,6 +134,7 @@ async def check(house: House, results: list[Any]) -> list[bytes]:
     return signed
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC], ids=["async", "sync"])
 @pytest.mark.parametrize("reason", REASONS)
 async def test_what_is_prepared_later_is_a_further_payload(

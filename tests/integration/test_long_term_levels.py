@@ -164,6 +164,7 @@ def entry(name: str, kind: str, **info: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("detached", [False, True])
 @pytest.mark.parametrize("level", [Level.LT, Level.LTA])
 async def test_every_document_reaches_its_level(
@@ -194,6 +195,7 @@ async def test_every_document_reaches_its_level(
             assert await asyncio.to_thread(xmlsec1_verify, first, pem) == ""
 
 
+@pytest.mark.product
 @pytest.mark.parametrize("mode", [Mode.ASYNC, Mode.SYNC])
 @pytest.mark.parametrize("level", [Level.LT, Level.LTA])
 async def test_pdf_reaches_its_level(
