@@ -150,11 +150,11 @@ def patched_constants(source: str) -> Iterator[str]:
 
 
 def private_attributes(source: str) -> Iterator[str]:
-    """Attributes with an underscore of anything but `self` and `cls`; those with two are part of Python."""
+    """Attributes with an underscore of anything but `self`, `super()` and `cls`; those with two are part of Python."""
     for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
-            owner = node.value.id if isinstance(node.value, ast.Name) else ""
-            if owner not in ("self", "cls", "os", "sys"):
+            owner = node.value.func if isinstance(node.value, ast.Call) else node.value
+            if not isinstance(owner, ast.Name) or owner.id not in ("self", "super", "cls", "os", "sys"):
                 yield f"{node.lineno}: {ast.unparse(node)}"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "setattr":
             for argument in node.args[:2]:

@@ -128,6 +128,7 @@ def test_no_test_uses_a_private_attribute() -> None:
         (rules.patched_constants, "monkeypatch.setattr('batchseal.store.PAUSE_SECONDS', 0.1)"),
         (rules.patched_constants, "lane.PAUSE_SECONDS = 0.1"),
         (rules.private_attributes, "service._store.close()"),
+        (rules.private_attributes, "service()._store.close()"),
         (rules.private_attributes, "service.store._pool = None"),
         (rules.private_attributes, "monkeypatch.setattr(sweeps, '_lock', lock)"),
     ],
@@ -142,6 +143,7 @@ def test_rules_see_what_breaks_them(rule: Rule, sample: str) -> None:
         (rules.sleeps, "async def f():\n    await asyncio.sleep(0)"),
         (rules.patched_constants, "monkeypatch.setattr(Store, 'register', late)"),
         (rules.private_attributes, "self._store = sys._getframe()"),
+        (rules.private_attributes, "super()._store()"),
         (rules.private_attributes, "os._exit(type(a).__name__)"),
     ],
 )
