@@ -30,7 +30,7 @@ from benchmarks.load import Target, check, unchunked
 from harness.object_stores import BUCKET, SeaweedFS, store_flags
 from harness.processes import TICKS, cpu_seconds
 from harness.service import RunningService
-from harness.several import Several, several
+from harness.several import STOPS_AT_ONCE, Several, several
 from harness.waiting import until
 
 from batchseal.settings.payload_stores import ObjectAddress
@@ -55,7 +55,7 @@ def place() -> Iterator[Path]:
 @contextmanager
 def pair(flags: Sequence[str] = ()) -> Iterator[tuple[Path, list[RunningService]]]:
     """Two instances, and a folder. Without `flags` they share a folder of payloads."""
-    with place() as folder, several(folder, store=flags) as rig:
+    with place() as folder, several(folder, store=flags, flags=STOPS_AT_ONCE) as rig:
         yield folder, [rig.start("one"), rig.start("other")]
 
 
@@ -156,7 +156,7 @@ def spent(service: RunningService) -> float:
 
 def take_over(trials: int) -> dict[str, float]:
     """Each trial kills the instance that has an operation, once it has signed some of it, and starts it again afterwards."""
-    with place() as folder, several(folder, *SLOW) as rig:
+    with place() as folder, several(folder, *SLOW, flags=STOPS_AT_ONCE) as rig:
         services = {name: rig.start(name) for name in ("one", "other")}
         batch = make_batch(folder, TAKEN_OVER_COUNT, BATCH_BYTES)
         seconds = [seconds_until_taken_over(rig, services, batch) for _ in range(trials)]

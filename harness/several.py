@@ -16,18 +16,24 @@ from harness.database import SUPERVISOR
 from harness.sandbox import Sandbox, running_sandbox
 from harness.service import RunningService
 
+# For those without a load balancer that has to notice: otherwise an instance waits ten seconds when it stops while others run.
+STOPS_AT_ONCE = ("--drain-seconds=0",)
 ALL_ROWS = {"batchseal.scope": "*", "search_path": "batchseal"}
 
 
 @dataclass
 class Several:
-    """What the instances share. `store` are the flags of the payload store that all of them read; none: each has its own."""
+    """What the instances share. `store` are the flags of the payload store that all of them read; none: each has its own.
+
+    `flags` are further ones of each instance.
+    """
 
     folder: Path
     dsn: str
     sandbox: Sandbox
     store: Sequence[str]
     stack: ExitStack
+    flags: Sequence[str] = ()
     services: list[RunningService] = field(default_factory=list)
 
     @property
@@ -60,6 +66,7 @@ class Several:
             f"--client-services-file={self.sandbox.services}",
             "--workers=1",
             *self.store,
+            *self.flags,
             *flags,
             folder=place,
             environment=environment,
@@ -85,12 +92,17 @@ class Several:
 
 @contextmanager
 def several(
-    folder: Path, *options: str, shared: bool = True, store: Sequence[str] = (), url: str = ""
+    folder: Path,
+    *options: str,
+    shared: bool = True,
+    store: Sequence[str] = (),
+    url: str = "",
+    flags: Sequence[str] = (),
 ) -> Iterator[Several]:
     """The database, and the sandbox with these options.
 
     With `shared` all instances read the payloads of one folder, or of the `store` that these flags name. `url` is a database that
-    runs already, in place of an embedded one.
+    runs already, in place of an embedded one. `flags` are those of each instance, such as STOPS_AT_ONCE.
     """
     with ExitStack() as stack:
         dsn = url or stack.enter_context(running_database(folder / "database"))
@@ -100,7 +112,7 @@ def several(
         if shared and not store:
             store = (shared_folder(folder / "payloads"),)
         with ExitStack() as services:
-            yield Several(folder, dsn, sandbox, tuple(store) if shared else (), services)
+            yield Several(folder, dsn, sandbox, tuple(store) if shared else (), services, flags)
 
 
 @contextmanager

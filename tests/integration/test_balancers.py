@@ -21,6 +21,7 @@ from harness import tools
 from harness.invoices import invoice
 from harness.processes import family
 from harness.service import RunningService
+from harness.several import STOPS_AT_ONCE
 from harness.waiting import until
 from tests.support.balancers import BALANCERS, Balancer, connections_to
 from tests.support.service import ASYNC, ASYNC_PARTS, BASE, SYNC, authorization, batch, entry, spill_files
@@ -37,7 +38,7 @@ Pair = tuple[RunningService, RunningService]
 def instances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     folder = tmp_path_factory.mktemp("instances")
     folder.chmod(0o711)
-    with two_instances(folder) as pair:
+    with two_instances(folder, *STOPS_AT_ONCE) as pair:
         yield pair
 
 

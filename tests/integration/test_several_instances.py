@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness.invoices import invoice
 from harness.service import RunningService
-from harness.several import Several, several
+from harness.several import STOPS_AT_ONCE, Several, several
 from harness.waiting import until
 from tests.adversity.drills.judge import judge_result
 from tests.adversity.drills.shared_calls import (
@@ -35,7 +35,7 @@ def rows(rig: Several, statement: str) -> list[dict[str, object]]:
 
 
 def test_single_requests_at_three_instances_share_calls(folder: Path) -> None:
-    with several(folder, f"--latency={1000 * CALL_SECONDS:.0f}") as rig:
+    with several(folder, f"--latency={1000 * CALL_SECONDS:.0f}", flags=STOPS_AT_ONCE) as rig:
         services = [rig.start(f"i{number}") for number in range(3)]
         know_each_other(rig, 3)
         assert post(services[0], batch("first", documents(1)), SYNC)[0] == 200
@@ -52,7 +52,10 @@ def test_single_requests_at_three_instances_share_calls(folder: Path) -> None:
 def test_folders_of_their_own_share_the_calls_of_a_credential_by_turns(folder: Path) -> None:
     """What only one instance can read cannot move, so the lane comes to it."""
     contents = [invoice(number, size_bytes=10_000) for number in range(120)]
-    with several(folder, "--latency=100", "--multisign=10", shared=False) as rig, ThreadPoolExecutor(2) as pool:
+    with (
+        several(folder, "--latency=100", "--multisign=10", shared=False, flags=STOPS_AT_ONCE) as rig,
+        ThreadPoolExecutor(2) as pool,
+    ):
         services = [rig.start(f"i{number}") for number in range(2)]
         know_each_other(rig, 2)
 
@@ -70,7 +73,7 @@ def test_folders_of_their_own_share_the_calls_of_a_credential_by_turns(folder: P
 
 def test_an_instance_that_stops_gives_everything_back(folder: Path) -> None:
     contents = documents(200)
-    with several(folder, "--latency=400", "--multisign=10") as rig:
+    with several(folder, "--latency=400", "--multisign=10", flags=STOPS_AT_ONCE) as rig:
         first, second = rig.start("first"), rig.start("second")
         know_each_other(rig, 2)
         assert post(first, batch("moves", contents))[0] == 200

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from harness.object_stores import store_flags
 from harness.service import RunningService
-from harness.several import Several, several, shared_folder
+from harness.several import STOPS_AT_ONCE, Several, several, shared_folder
 from harness.store_proxy import StoreProxy
 from harness.waiting import until
 from tests.adversity.drills.judge import judge_result
@@ -67,7 +67,7 @@ def rows(rig: Several, statement: str) -> list[dict[str, object]]:
 
 def test_any_instance_gives_what_another_one_took_in(folder: Path, store: Store) -> None:
     contents = documents(60, size_bytes=300_000)  # more than one part
-    with several(folder, shared=False) as rig:
+    with several(folder, shared=False, flags=STOPS_AT_ONCE) as rig:
         one, two = (rig.start(name, *store.flags) for name in ("one", "two"))
         assert post(one, batch("large", contents))[0] == 200
         assert post(two, batch("small", contents[:1]))[0] == 200
