@@ -4,7 +4,7 @@ Those about several instances and the stores that these share are in `test_insta
 """
 
 import tempfile
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def passes(one: Drill) -> None:
     if why := one.left_out:
         pytest.skip(why)
     # The database's account has to pass through: pytest's own folders are closed to it.
-    where = on_disk() if one.on_disk else nullcontext()
+    where: AbstractContextManager[None] = on_disk() if one.on_disk else nullcontext()
     with where, tempfile.TemporaryDirectory(prefix="batchseal-drill-") as name:
         folder = Path(name)
         folder.chmod(0o711)

@@ -12,6 +12,6 @@ from tests.support.products import pairs, pairwise
 def test_every_pair_is_among_them(lengths: tuple[int, ...], count: int) -> None:
     whole = [dict(zip("abcd", numbers, strict=False)) for numbers in product(*map(range, lengths))]
     chosen = [whole[place] for place in pairwise(whole)]
-    assert set().union(*map(pairs, chosen)) == set().union(*map(pairs, whole))
+    assert {pair for one in chosen for pair in pairs(one)} == {pair for one in whole for pair in pairs(one)}
     assert {value for one in chosen for value in one.items()} == {value for one in whole for value in one.items()}
     assert len(chosen) == count
