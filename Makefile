@@ -38,7 +38,7 @@ BESIDE := -n 2 --no-loadscope-reorder
 APART := $(addprefix --ignore=,$(INSTANCE_DRILLS) $(DRILLS) tests/browser)
 
 .PHONY: test
-test: $(VENV)/.dev $(VENV)/.native $(PAGES)  ## run the tests in at most 12 minutes; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
+test: $(VENV)/.dev $(VENV)/.native $(PAGES)  ## run the tests; TESTS=tests/unit for some, ARGS=-x for pytest; SANITIZE=1 the native ones with ASan and UBSan
 ifdef SANITIZE
 	@$(BIN)/python -m tests.sanitized $(ARGS)
 else ifdef TESTS
