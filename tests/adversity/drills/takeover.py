@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import several
 from harness.tools import OLDER_POSTGRES
 from harness.waiting import until
 from tests.adversity.drills import registry
@@ -90,10 +91,10 @@ def lives(service: RunningService, seconds: float) -> None:
         time.sleep(0.2)
 
 
-@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True, store="local")
+@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True, store="shared")
 def standby_promoted(folder: Path) -> Iterator[Trial]:
     """A synchronous standby takes over, and the old primary answers read-only. In turn: behind HAProxy, and with both hosts in
-    the address. Nothing that was acknowledged is lost.
+    the address. Nothing that was acknowledged is lost, and neither of two instances takes over what the other one works on.
     """
 
     def trial(number: int) -> Figures:
@@ -109,12 +110,25 @@ def standby_promoted(folder: Path) -> Iterator[Trial]:
                 hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
                 address = f"postgresql://batchseal:first@{hosts}/batchseal"
                 owner = f"postgresql://batchseal_owner@{hosts}/batchseal"
-                with serving(address, owner, place) as service:
-                    with Load(service) as load:
-                        load.goes_on(BACK_SECONDS)
+                with several(place, url=owner) as rig:
+                    roles = f"--database-url={address}", f"--database-owner-url={owner}"
+                    services = [rig.start(name, *roles) for name in ("one", "other")]
+                    with Load(services[0], "one") as one, Load(services[1], "other") as other:
+                        loads = one, other
+                        for load in loads:
+                            load.goes_on(BACK_SECONDS)
                         runner.run(promote(standby, primary))
-                        back = load.goes_on(BACK_SECONDS)
-                    seconds = load.is_finished(FINISHED_SECONDS)
+                        promoted = time.monotonic()
+                        for load in loads:
+                            load.goes_on(BACK_SECONDS)
+                        back = time.monotonic() - promoted
+                    began = time.monotonic()
+                    for load in loads:
+                        load.is_finished(FINISHED_SECONDS - (time.monotonic() - began))
+                    seconds = time.monotonic() - began
+                    for service in services:
+                        said = service.log.read_text("utf-8", "replace")
+                        assert "gave an operation up" not in said, "an instance took over what the other one worked on"
                 return {"seconds_until_acknowledged_again_max": back, "seconds_until_finished_max": seconds}
             finally:
                 runner.run(stack.aclose())
