@@ -29,14 +29,6 @@ GENERATE = re.compile(r"^<!-- generate: ([\w-]+) -->$", re.MULTILINE)
 INCLUDE = re.compile(r"^<!-- include: (\S+) (\w+) -->$", re.MULTILINE)
 SECTION = re.compile(r"^<!-- section: (\S+) (.+) -->$", re.MULTILINE)
 DEFAULT = re.compile(r"\{\{ default ([\w-]+) \}\}")
-LINK = re.compile(r"(\]\()([^)\s]+)(\))")
-# Where the links of included sections lead to in the pages.
-LEADS_TO = {
-    "docs/operator/": "operator/overview.png",
-    "docs/README.md": "services-file.md",
-    "docs/client-services-config.example.json": "client-services-config.example.json",
-    "chart/values.yaml": "running.md#kubernetes",
-}
 # Files that pages link to, and where they come from.
 BESIDE = {name: ROOT / "docs" / name for name in services.FILES} | {
     f"operator/{name}.png": ROOT / "docs" / "operator" / f"{name}.png" for name in ("overview",)
@@ -57,12 +49,7 @@ def section(name: str, title: str) -> str:
     found = re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     if found is None:
         raise KeyError(f"{name} has no section {title!r}")
-    return LINK.sub(lambda link: link[1] + led(link[2]) + link[3], found[1]).strip("\n")
-
-
-def led(address: str) -> str:
-    """Where a link of an included section leads to. Raises KeyError for one that is not in LEADS_TO."""
-    return address if "://" in address else LEADS_TO[address]
+    return found[1].strip("\n")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -137,6 +137,10 @@ pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, 
 /* pdf_get_each() whose work is counted. `ambiguous` may be NULL. Returns false over the limit. */
 bool pdf_get_entries(pdf_document *doc, pdf_span dict, const char *const *keys, pdf_span *values, unsigned n, unsigned *ambiguous);
 
+/* Resolves an entry that decides whether the document may be signed. If the key stands twice with different values,
+ * readers disagree on it, and the answer is PDF_REFUSE_AMBIGUOUS. */
+pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object);
+
 /* Finds the raw bytes of the stream that follows `dict`. Returns false if no stream follows. */
 bool pdf_stream_bytes(pdf_document *doc, pdf_span dict, const uint8_t *end, pdf_span *raw);
 
@@ -153,5 +157,8 @@ pdf_refusal pdf_parse_objstm(pdf_document *doc, pdf_span dict, pdf_span raw, pdf
 
 /* Reads the value at `at` and counts its bytes as work. */
 pdf_refusal pdf_read_value(pdf_document *doc, const uint8_t *at, const uint8_t *end, pdf_span *value);
+
+/* The object in which a resolved value stands: the value itself where a reference led to it, else that of what it was in. */
+static inline const pdf_object *pdf_holder(const pdf_object *value, const pdf_object *container) { return value->num ? value : container; }
 
 #endif

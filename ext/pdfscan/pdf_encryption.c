@@ -1,9 +1,10 @@
 /* Reads how a document is encrypted, and what that permits (ISO 32000-2 7.6.2, 7.6.4, 7.6.6). */
+#include "pdfscan/pdf_encryption.h"
+
 #include <string.h>
 
 #include "pdfscan/pdf_crypt.h"
 #include "pdfscan/pdf_string.h"
-#include "pdfscan/pdf_structure.h"
 
 /* Strings of the encryption dictionary have at most 127 bytes. */
 enum { MOST_ENTRY_BYTES = 127 };

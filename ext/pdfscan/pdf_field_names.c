@@ -1,8 +1,9 @@
 /* Collects the names of fields that the new field must not have: "Signature" and a number without leading zeros. */
+#include "pdfscan/pdf_field_names.h"
+
 #include <string.h>
 
 #include "pdfscan/pdf_crypt.h"
-#include "pdfscan/pdf_structure.h"
 
 void pdf_note_name(pdf_document *doc, pdf_field_names *names, const pdf_object *holder, pdf_span value) {
     static const char PREFIX[] = "Signature";

@@ -1,6 +1,8 @@
 /* Walks the tree of form fields (ISO 32000-2 12.7.4), with a stack in the arena in place of recursion. */
+#include "pdfscan/pdf_fields.h"
+
+#include "pdfscan/pdf_permission.h"
 #include "pdfscan/pdf_seen.h"
-#include "pdfscan/pdf_structure.h"
 
 typedef enum { UNTYPED, SIGNATURE, OTHER, TYPES } field_type;
 

@@ -213,3 +213,10 @@ pdf_refusal pdf_get_resolved(pdf_document *doc, pdf_span dict, const char *key, 
     if (!pdf_get_entries(doc, dict, &key, &value, 1, NULL)) return PDF_REFUSE_OBJECTS;
     return pdf_resolve(doc, value, object);
 }
+
+pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
+    pdf_span value;
+    unsigned ambiguous;
+    if (!pdf_get_entries(doc, dict, &key, &value, 1, &ambiguous)) return PDF_REFUSE_OBJECTS;
+    return ambiguous ? PDF_REFUSE_AMBIGUOUS : pdf_resolve(doc, value, object);
+}

@@ -1,13 +1,7 @@
 /* Reads what existing signatures permit (ISO 32000-2 12.8.1, 12.8.2). */
-#include "pdfscan/pdf_structure.h"
-#include "pdfscan/pdf_text_read.h"
+#include "pdfscan/pdf_permission.h"
 
-pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object) {
-    pdf_span value;
-    unsigned ambiguous;
-    if (!pdf_get_entries(doc, dict, &key, &value, 1, &ambiguous)) return PDF_REFUSE_OBJECTS;
-    return ambiguous ? PDF_REFUSE_AMBIGUOUS : pdf_resolve(doc, value, object);
-}
+#include "pdfscan/pdf_text_read.h"
 
 /* Notes a name in the list of a lock: for a new field as one that is taken, for an existing one in `is_listed`. */
 static pdf_refusal note_locked(pdf_document *doc, const pdf_object *holder, pdf_span value, pdf_field_names *names, pdf_buffer texts[2], bool *is_listed) {

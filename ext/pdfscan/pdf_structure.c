@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "pdfscan/pdf_crypt.h"
+#include "pdfscan/pdf_encryption.h"
+#include "pdfscan/pdf_fields.h"
 #include "pdfscan/pdf_mend.h"
+#include "pdfscan/pdf_permission.h"
 #include "pdfscan/pdf_rules.h"
 
 /* Reads the form, and checks all signatures. `permissions` is the value of /Perms in the catalog. */

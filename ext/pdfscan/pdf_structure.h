@@ -4,42 +4,6 @@
 
 #include "pdfscan/pdf_pages.h"
 
-/* Field names that are taken: "Signature" and a number. */
-enum { PDF_TRACKED_NAMES = 1024 };
-typedef struct {
-    uint64_t used[PDF_TRACKED_NAMES / 64]; /* bit n is set if a field is called Signature<n> */
-    uint32_t highest;
-} pdf_field_names;
-
-/* Remembers a field name that the new field must not have. The name is a string in the object `holder`. */
-void pdf_note_name(pdf_document *doc, pdf_field_names *names, const pdf_object *holder, pdf_span value);
-uint32_t pdf_free_name(const pdf_field_names *names);
-uint32_t pdf_free_name_after(const pdf_field_names *names, uint32_t number);
-
-/* Whether an existing signature permits a further one (12.8.2.2, 12.8.2.4), and whether it can stay valid at all. Notes
- * the names of fields that it locks. `holder` is the object in which the signature stands. */
-pdf_refusal pdf_check_signature(pdf_document *doc, const pdf_object *holder, pdf_span signature, pdf_field_names *names);
-
-/* The object in which a resolved value stands: the value itself where a reference led to it, else that of what it was in. */
-static inline const pdf_object *pdf_holder(const pdf_object *value, const pdf_object *container) { return value->num ? value : container; }
-
-/* Resolves an entry that decides whether the document may be signed. If the key stands twice with different values,
- * readers disagree on it, and the answer is PDF_REFUSE_AMBIGUOUS. */
-pdf_refusal pdf_get_decisive(pdf_document *doc, pdf_span dict, const char *key, pdf_object *object);
-
-/* What walking the fields of a form found. */
-typedef struct {
-    pdf_field_names names;
-    bool has_signatures;
-} pdf_fields;
-
-/* Visits all fields, and checks all signatures among them. `holder` is the object in which the array of fields stands. */
-pdf_refusal pdf_walk_fields(pdf_document *doc, const pdf_object *holder, pdf_span fields, pdf_fields *found);
-
-/* Reads the encryption dictionary, the value of /Encrypt in a trailer with this /ID. Answers PDF_REFUSE_ENCRYPTED if the document
- * is encrypted and its file key is not known; with the key, whether its permissions allow it to be signed (7.6.4.2). */
-pdf_refusal pdf_check_encryption(pdf_document *doc, pdf_span entry, pdf_encryption *found);
-
 /* A field that is there, has no value yet, and is to be signed. */
 typedef struct {
     pdf_object field;  /* its dictionary; num is 0 where the signature gets a new field */
@@ -53,6 +17,7 @@ typedef struct {
     const pdf_text *locked;   /* the names of fields that it includes or excludes */
     size_t locked_count;
 } pdf_existing_field;
+
 /* Where a visible signature stands: its rectangle in user space, the matrix of its form, and the page as it is shown. */
 typedef struct {
     double rectangle[4], matrix[6];

@@ -65,7 +65,8 @@ def test_the_stamp_is_verified_logged_and_exported(stamped, tmp_path):
     (line,) = (json.loads(text) for text in stamped.log.read_text().splitlines() if STAMPED in text)
     assert line["position"] == 2 and line["token"] and line["category"] == "database"
     out = tmp_path / "audit.jsonl"
-    assert audit(stamped, "export", f"--out={out}")[0] == 0
+    code, said = audit(stamped, "export", f"--out={out}")
+    assert code == 0 and said.endswith(f" entries written to {out}\n")
     lines = [json.loads(text) for text in out.read_text().splitlines()]
     stamps = [one["timeStamp"] for one in lines if "timeStamp" in one]
     assert [one["token"] for one in stamps] == [line["token"]] and stamps[0]["link"] == line["link"]

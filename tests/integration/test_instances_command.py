@@ -131,11 +131,12 @@ def test_one_that_was_seen_a_moment_ago_is_forgotten_by_force_alone(
     assert "stop it first" in capsys.readouterr().err
     assert instances.run(["forget", str(uuid4()), flag]) == 1
     assert instances.run(["list", flag]) == 0
-    shown = capsys.readouterr().out
-    assert str(lost) in shown and "1 operations wait, 1 of them for this instance alone" in shown
+    head, line = capsys.readouterr().out.splitlines()
+    assert head.split("  ")[0] == "ID" and head.endswith("WAITING  ITS OWN")
+    assert line.split()[0] == str(lost) and line.split()[-2:] == ["1", "1"]
     assert instances.run(["forget", str(lost), "--force", flag]) == 0
     assert "1 operations ended" in capsys.readouterr().out
     assert instances.run(["list", flag]) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == "No instance has used this database.\n"
     with pytest.raises(SystemExit):
         instances.run(["forget", "nobody", flag])

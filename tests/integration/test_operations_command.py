@@ -100,7 +100,7 @@ def test_export_is_safe_in_a_spreadsheet(
     ids: list[int], run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     path = tmp_path / "operations.csv"
-    assert run("export", f"--out={path}")[0] == 0
+    assert run("export", f"--out={path}") == (0, "", f"{len(ids)} operations written to {path}\n")
     rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
     assert [row["id"] for row in rows] == [str(one) for one in reversed(ids)]
     assert rows[0]["external_reference"] == f"'{HOSTILE}"

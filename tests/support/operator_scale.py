@@ -4,6 +4,10 @@
 
 makes an embedded database in a temporary folder (--folder), fills it, and prints a line for each list: the median and the 95th
 percentile of its first page, of deep pages, and the rows that the pages had. It fails where one takes longer than --bound.
+
+    python -m tests.support.operator_scale --folder /srv/scale --keep
+
+keeps the database in that folder. The next such run times the lists without filling it again.
 """
 
 import argparse
@@ -29,6 +33,7 @@ DAYS = 60
 SERVICES = 20
 # One operation in so many has failed documents; so many of the newest wait.
 FAILED_ONE_IN, WAITING = 50, 500
+# A list is read to this page at most, and often enough that each has about as many figures.
 PAGES = 15
 
 OPERATIONS = f"""
@@ -144,15 +149,17 @@ async def measure(store: OperatorStore, newest: int) -> list[Timing]:
     """Times each list, page after page, and what else a page asks for."""
     found = []
     for name, page_of in lists(newest).items():
-        seconds, rows, cursor = list[float](), 0, None
+        seconds, rows = list[float](), 0
         await page_of(store, None)  # the statement is prepared by now
-        for _ in range(PAGES):
-            began = time.perf_counter()
-            page = await page_of(store, cursor)
-            seconds.append(time.perf_counter() - began)
-            rows += len(page.rows)
-            if (cursor := page.next) is None:
-                break
+        while len(seconds) < PAGES:
+            rows, cursor = 0, None
+            while len(seconds) < PAGES:
+                began = time.perf_counter()
+                page = await page_of(store, cursor)
+                seconds.append(time.perf_counter() - began)
+                rows += len(page.rows)
+                if (cursor := page.next) is None:
+                    break
         found.append(Timing(name, seconds, rows))
     for name, work in {
         "one operation": lambda: store.operation(newest // 50 * 50 // 2),
@@ -163,7 +170,7 @@ async def measure(store: OperatorStore, newest: int) -> list[Timing]:
         "storage": store.storage,
     }.items():
         seconds = []
-        for _ in range(6):
+        for _ in range(PAGES + 1):
             began = time.perf_counter()
             await work()  # type: ignore[operator]
             seconds.append(time.perf_counter() - began)
@@ -171,22 +178,30 @@ async def measure(store: OperatorStore, newest: int) -> list[Timing]:
     return found
 
 
+async def make_tables(owner_dsn: str, operations: int, documents: int) -> None:
+    store = await Store.connect(owner_dsn, instance=uuid4(), pool_size=1)
+    await store.migrate(role="batchseal")
+    await store.close()
+    settings = {"batchseal.scope": "*", "search_path": "batchseal"}
+    owner = await asyncpg.connect(owner_dsn, server_settings=settings, command_timeout=None)
+    began = time.monotonic()
+    await fill(owner, operations, documents)
+    size = await owner.fetchval("SELECT pg_database_size(current_database())")
+    await owner.close()
+    print(
+        f"{operations} operations, {documents} documents, {size >> 20} MB, filled in {time.monotonic() - began:.0f} s"
+    )
+
+
 async def run(folder: Path, operations: int, documents: int, bound: float) -> int:
+    """Fills the database in the folder, unless it was filled before, and times the lists. Returns the exit code."""
+    filled = folder / "filled"
     server = EmbeddedPostgres(folder / "postgres", sizes={"shared_buffers": "512MB", "work_mem": "16MB"})
     await server.start()
     try:
-        store = await Store.connect(server.owner_dsn, instance=uuid4(), pool_size=1)
-        await store.migrate(role="batchseal")
-        await store.close()
-        settings = {"batchseal.scope": "*", "search_path": "batchseal"}
-        owner = await asyncpg.connect(server.owner_dsn, server_settings=settings, command_timeout=None)
-        began = time.monotonic()
-        await fill(owner, operations, documents)
-        size = await owner.fetchval("SELECT pg_database_size(current_database())")
-        await owner.close()
-        print(
-            f"{operations} operations, {documents} documents, {size >> 20} MB, filled in {time.monotonic() - began:.0f} s"
-        )
+        if not filled.exists():
+            await make_tables(server.owner_dsn, operations, documents)
+            filled.touch()
         async with operators(server.dsn) as operator:
             timings = await measure(operator, operations)
         for timing in timings:
@@ -204,7 +219,15 @@ def main() -> int:
     parser.add_argument("--documents", type=int, default=50_000_000)
     parser.add_argument("--folder", type=Path, help="with room for 15 GB (default: a temporary folder)")
     parser.add_argument("--bound", type=float, default=0.05, help="seconds (default: %(default)s)")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the filled database in --folder, and use one that is there"
+    )
     given = parser.parse_args()
+    if given.keep:
+        if given.folder is None:
+            parser.error("--keep needs --folder")
+        given.folder.mkdir(mode=0o711, exist_ok=True)
+        return asyncio.run(run(given.folder, given.operations, given.documents, given.bound))
     with tempfile.TemporaryDirectory(prefix="batchseal-scale-", dir=given.folder) as name:
         Path(name).chmod(0o711)
         return asyncio.run(run(Path(name), given.operations, given.documents, given.bound))

@@ -12,7 +12,7 @@ from batchseal.audit.chain import Verifier
 from batchseal.audit.tokens import StampChecks, stamp_in
 from batchseal.audit.writer import lines_of
 from batchseal.commands.databases import OF_DATABASE, open_store
-from batchseal.commands.exports import export_to
+from batchseal.commands.exports import export_to, say_written
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.errors import ConfigurationError
 from batchseal.settings.load import Settings
@@ -158,7 +158,10 @@ async def export(settings: Settings, out: Path | None) -> int:
     async with open_trail(settings) as trail:
         stamps = await trail.time_stamps() if await trail.knows_time_stamps() else []
         by_position = {stamp.position: stamp for stamp in stamps}
+        count = 0
         with export_to(out) as file:
             async for entry in trail.read():
                 file.write(lines_of(entry, by_position.get(entry.position)))
+                count += 1
+    say_written(count, "entries", out)
     return 0

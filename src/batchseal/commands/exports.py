@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from batchseal.commands.messages import remark
 from batchseal.errors import ConfigurationError
 
 
@@ -27,3 +28,8 @@ def export_to(path: Path | None) -> Iterator[BinaryIO]:
         raise ConfigurationError(f"--out: {path}: {problem.strerror}") from None
     with file:
         yield file
+
+
+def say_written(count: int, what: str, path: Path | None) -> None:
+    """Says on standard error how much was written, also where the export itself goes to standard output."""
+    remark(f"{count} {what} written to {path or 'standard output'}")

@@ -14,8 +14,8 @@ from batchseal.store.store import Store
 DESCRIPTION = """
 List the instances of the service that use a database, or forget one that will not come back.
 
-  list       one line for each: its id, address, version and payload store, when it was seen last, how many operations
-             wait that it took in, and how many of them only this instance can sign
+  list       a table with a line for each: its id, address, version and payload store, when it was seen last, how many
+             operations wait that it took in (WAITING), and how many of them only this instance can sign (ITS OWN)
   forget ID  end the operations whose documents lay in the folder of this instance alone, with a cause that tells
              callers to hand them in again, and mark its results as gone; what others can read they sign. For an
              instance whose folder is lost. One that was stopped and will start again must not be forgotten
@@ -51,15 +51,27 @@ async def show(settings: Settings) -> int:
     async with open_store(settings) as store:
         if not await knows_instances(store):
             return 1
-        for one in await InstanceTable(store.database, UUID(int=0)).all():
-            print(described(one))
+        found = await InstanceTable(store.database, UUID(int=0)).all()
+    print(instances_table(found) if found else "No instance has used this database.")
     return 0
 
 
-def described(one: Instance) -> str:
-    seen = f"stopped at {one.left_at:%Y-%m-%d %H:%M} UTC" if one.left_at else f"seen {one.seconds_ago:.0f} s ago"
-    waiting = f"{one.unfinished} operations wait, {one.own} of them for this instance alone"
-    return f"{one.id}  {one.address}  {one.version}  {one.store}  {seen}  {waiting}"
+def instances_table(found: Sequence[Instance]) -> str:
+    from batchseal.commands.operating.output import shown_time, table
+
+    rows = [
+        (
+            str(one.id),
+            one.address,
+            one.version,
+            one.store,
+            f"stopped {shown_time(one.left_at)}" if one.left_at else f"{one.seconds_ago:.0f} s ago",
+            str(one.unfinished),
+            str(one.own),
+        )
+        for one in found
+    ]
+    return table(("ID", "ADDRESS", "VERSION", "STORE", "SEEN (UTC)", "WAITING", "ITS OWN"), rows)
 
 
 async def forget(settings: Settings, instance: UUID, *, force: bool) -> int:

@@ -8,6 +8,11 @@ def complain(text: str) -> None:
     print(f"batchseal: {text}", file=sys.stderr)
 
 
+def remark(text: str) -> None:
+    """Says something on standard error, so that it does not get into what is written to standard output."""
+    print(text, file=sys.stderr)
+
+
 def confirmed(question: str) -> bool:
     """Asks the person at the terminal. Whoever ends the input without an answer (Ctrl-D) has said no."""
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchseal.commands.databases import OF_DATABASE, open_operator_store
-from batchseal.commands.exports import export_to
+from batchseal.commands.exports import export_to, say_written
 from batchseal.commands.messages import complain, confirmed
 from batchseal.commands.settings_flags import parse, settings_parser
 from batchseal.settings.load import Settings
@@ -155,13 +155,13 @@ async def show_one(store: "OperatorStore", operation_id: int, *, documents: bool
 
 
 async def export(store: "OperatorStore", wanted: "OperationFilter", out: Path | None, *, as_json: bool) -> int:
-    is_first = True
+    count = 0
     with export_to(out) as file:
+        file.write(exported((), as_json=as_json, head=True))
         async for lines in store.all_operations(wanted):
-            file.write(exported(lines, as_json=as_json, head=is_first))
-            is_first = False
-        if is_first:
-            file.write(exported((), as_json=as_json, head=True))
+            file.write(exported(lines, as_json=as_json, head=False))
+            count += len(lines)
+    say_written(count, "operations", out)
     return 0
 
 
