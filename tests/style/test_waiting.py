@@ -43,6 +43,7 @@ MAY_SLEEP = {
     "adversity/drills/trouble.py::postgres_trouble.trial": RANDOM,
     "adversity/drills/trouble.py::disk_full.trial": "the caller stalls in the middle of its body",
     "adversity/drills/instance_kills.py::a_moment": RANDOM,
+    "adversity/drills/instances.py::instance_stopped.trial": "the instance is stopped for so long",
     "adversity/drills/instances.py::instances_without_database.trial": "the database is away for so long",
     "adversity/drills/trouble.py::away": LOAD,
     "adversity/drills/trouble.py::slow_sockets.trial": LOAD,

@@ -19,7 +19,10 @@ MIGRATION = """
 ALTER TABLE operations ADD COLUMN later_note text NOT NULL DEFAULT 'a note of the later build';
 CREATE TABLE later_things (operation_id bigint PRIMARY KEY, thing text NOT NULL);
 """
+# It imports all that it uses, so that it does not depend on what the module around it happens to import.
 GATED = """
+            from dataclasses import replace
+
             from batchseal.store.versions import Versions
 
             if await Versions(self._store.database, look_seconds=0).all_have({version!r}):

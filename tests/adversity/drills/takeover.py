@@ -1,6 +1,7 @@
 """The database as others run it: its standby takes over, or it is away, while requests come."""
 
 import asyncio
+import re
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from harness.service import RunningService
+from harness.several import several
 from harness.tools import OLDER_POSTGRES
 from harness.waiting import until
 from tests.adversity.drills import registry
@@ -24,6 +26,8 @@ AWAY_SECONDS, SHORTLY_AWAY_SECONDS = 300.0, 8.0
 # Within so many seconds of its return everything is finished.
 FINISHED_SECONDS = 60.0
 BACK_SECONDS = 30.0
+# The operation that a line of the log is about.
+OPERATION = re.compile(r'"operation": ?(\d+)')
 
 
 class Load:
@@ -90,10 +94,26 @@ def lives(service: RunningService, seconds: float) -> None:
         time.sleep(0.2)
 
 
-@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True, store="local")
+def taken_over(services: Sequence[RunningService]) -> list[str]:
+    """What the instances log of operations that one gave up while it worked on them, and that another one ended.
+
+    An instance whose own commit was made, but not answered, gives the operation up too; then no other one ends it.
+    """
+    logs = [service.log.read_text("utf-8", "replace").splitlines() for service in services]
+    told = [(number, line, OPERATION.search(line)) for number, lines in enumerate(logs) for line in lines]
+    given_up = {(found[1], number) for number, line, found in told if found and "gave an operation up" in line}
+    ended = {(found[1], number): line for number, line, found in told if found and "operation finished" in line}
+    return [
+        line
+        for (operation, number), line in ended.items()
+        if any(one == operation and by != number for one, by in given_up)
+    ]
+
+
+@drill("standby-promoted", quick=2, short=5, long=20, needs=(*OLDER_POSTGRES, "haproxy"), apart=True, store="shared")
 def standby_promoted(folder: Path) -> Iterator[Trial]:
     """A synchronous standby takes over, and the old primary answers read-only. In turn: behind HAProxy, and with both hosts in
-    the address. Nothing that was acknowledged is lost.
+    the address. Nothing that was acknowledged is lost, and neither of two instances takes over what the other one works on.
     """
 
     def trial(number: int) -> Figures:
@@ -109,12 +129,23 @@ def standby_promoted(folder: Path) -> Iterator[Trial]:
                 hosts = ",".join(f"127.0.0.1:{port}" for port in ports)
                 address = f"postgresql://batchseal:first@{hosts}/batchseal"
                 owner = f"postgresql://batchseal_owner@{hosts}/batchseal"
-                with serving(address, owner, place) as service:
-                    with Load(service) as load:
-                        load.goes_on(BACK_SECONDS)
+                with several(place, url=owner) as rig:
+                    roles = f"--database-url={address}", f"--database-owner-url={owner}"
+                    services = [rig.start(name, *roles) for name in ("one", "other")]
+                    with Load(services[0], "one") as one, Load(services[1], "other") as other:
+                        loads = one, other
+                        for load in loads:
+                            load.goes_on(BACK_SECONDS)
                         runner.run(promote(standby, primary))
-                        back = load.goes_on(BACK_SECONDS)
-                    seconds = load.is_finished(FINISHED_SECONDS)
+                        promoted = time.monotonic()
+                        for load in loads:
+                            load.goes_on(BACK_SECONDS)
+                        back = time.monotonic() - promoted
+                    began = time.monotonic()
+                    for load in loads:
+                        load.is_finished(FINISHED_SECONDS - (time.monotonic() - began))
+                    seconds = time.monotonic() - began
+                    assert not (lines := taken_over(services)), f"an instance took over living work: {lines}"
                 return {"seconds_until_acknowledged_again_max": back, "seconds_until_finished_max": seconds}
             finally:
                 runner.run(stack.aclose())
