@@ -92,7 +92,7 @@ async def test_an_upload_is_refused_where_waiting_does_not_help(
         await door.admit_in_turn(30 * MB, "client")
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    monkeypatch.setattr("batchseal.admission.admission.UPLOAD_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("batchseal.admission.admission.MEMORY_WAIT_SECONDS", 0.01)
     with pytest.raises(NoRoom):  # nothing comes back in time
         await door.admit_in_turn(30 * MB, "client")
     with pytest.raises(NoRoom, match="leaves no memory"):  # and here nothing ever can

@@ -20,10 +20,10 @@ BOOKED_AHEAD_BYTES = 8 << 20
 # The memory of a request however small it is: its scanner and its reply.
 REQUEST_FIXED_BYTES = 1 << 20
 DELIVERY_WAIT_SECONDS = 10.0
-# So many uploads of a client service wait so long for the memory of others, before they are refused.
-UPLOAD_WAIT_SECONDS, UPLOADS_WAITING = 10.0, 8
 # How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
+# So many uploads of a client service wait as long for the memory of others, before they are refused.
+UPLOADS_WAITING = 8
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
 ROWS_RETRY_SECONDS = 3600  # rows go at the end of a month
 # Of the volume itself at most this part is kept for those who have little: it may be just large enough for the work.
@@ -84,8 +84,8 @@ class Admission:
         return ticket
 
     async def admit_in_turn(self, decoded_bytes: int | None, client: str) -> "Ticket":
-        """Like `admit`, for an upload that a caller sends: it waits for memory up to UPLOAD_WAIT_SECONDS."""
-        return await self.admit(decoded_bytes, client, wait_seconds=UPLOAD_WAIT_SECONDS)
+        """Like `admit`, for an upload that a caller sends: it waits for memory up to MEMORY_WAIT_SECONDS."""
+        return await self.admit(decoded_bytes, client, wait_seconds=MEMORY_WAIT_SECONDS)
 
     async def _book_in_turn(self, ticket: "Ticket", temp: int, memory: int, wait_seconds: float) -> None:
         """Books it as soon as others have given enough memory back, within `wait_seconds`.
