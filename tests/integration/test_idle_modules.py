@@ -1,7 +1,8 @@
 """The modules of each process of an idle service: what is not used there is not loaded.
 
 The real processes are asked. A `sitecustomize.py` that only this test puts on their path lets SIGUSR2 write the names in
-`sys.modules` to a file.
+`sys.modules` to a file. The worker and the signer are forked from the supervisor, and share what it has loaded. What counts for
+them is what they have beside that.
 """
 
 import os
@@ -52,7 +53,8 @@ def modules_of(tmp_path_factory: pytest.TempPathFactory, *flags: str) -> dict[st
 # structlog loads greenlet where that is installed, which the image does not do.
 LOGGING = ("structlog", "greenlet")
 ALLOWED = {
-    "supervisor": {*LOGGING},
+    # With what the worker and the signer have in common.
+    "supervisor": {*LOGGING, "asn1crypto", "asyncpg", "msgspec", "typing_extensions", "uvloop", "xxhash", "zstandard"},
     "worker": {
         *("asn1crypto", "asyncpg", "granian", "msgspec", "prometheus_client", "python_multipart", *LOGGING),
         *("typing_extensions", "uvloop", "xxhash", "zstandard"),
@@ -69,9 +71,10 @@ ALLOWED = {
         *("aiohttp", "aiohappyeyeballs", "aiosignal", "attr", "frozenlist", "idna", "multidict", "propcache", "yarl"),
     },
 }
+FORKED = ("worker", "signer")
 # The folders of Batchseal itself that only these processes may load.
 OWNERS = {
-    "_native": {"worker", "signer"},
+    "_native": {"supervisor", "worker", "signer"},
     "api": {"worker"},
     "client": set(),
     "commands": {"supervisor"},
@@ -82,10 +85,15 @@ OWNERS = {
     "postgres": {"supervisor"},
     "sandbox": {"sandbox"},
     "signer": {"signer"},
-    "store": {"worker", "signer"},
-    "upstream": {"worker", "signer"},  # the worker reads one small module: how the upstream is
+    "store": {"supervisor", "worker", "signer"},
+    "upstream": {"supervisor", "worker", "signer"},  # the worker reads one small module: how the upstream is
     "worker": {"worker"},
 }
+
+
+def own(part: str, modules: dict[str, set[str]]) -> set[str]:
+    """What a process has loaded itself."""
+    return modules[part] - (modules["supervisor"] if part in FORKED else set())
 
 
 def packages(names: set[str]) -> set[str]:
@@ -100,15 +108,23 @@ def own_folders(names: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("part", ALLOWED)
 def test_an_idle_process_has_loaded_only_what_it_uses(part: str, modules: dict[str, set[str]]) -> None:
-    print(f"{part}: {len(modules[part])} modules; {', '.join(sorted(packages(modules[part])))}")
-    assert packages(modules[part]) - ALLOWED[part] == set()
-    assert {folder for folder in own_folders(modules[part]) if part not in OWNERS[folder]} == set()
+    names = own(part, modules)
+    print(f"{part}: {len(names)} modules; {', '.join(sorted(packages(names)))}")
+    assert packages(names) - ALLOWED[part] == set()
+    assert {folder for folder in own_folders(names) if part not in OWNERS[folder]} == set()
+
+
+def test_what_the_forked_processes_have_in_common_is_loaded_before_they_are_forked(
+    modules: dict[str, set[str]],
+) -> None:
+    twice = own("worker", modules) & own("signer", modules)
+    assert {name for name in twice if name.startswith(("batchseal.", "asn1crypto.", "asyncpg."))} == set()
 
 
 def test_large_parts_of_the_standard_library_are_loaded_where_they_are_used(modules: dict[str, set[str]]) -> None:
     late = {"argparse", "email.generator"}
-    assert modules["worker"] & late == set()
-    assert modules["signer"] & {*late, "zipfile"} == set()  # in a worker, BlackSheep loads it
+    assert own("worker", modules) & late == set()
+    assert own("signer", modules) & {*late, "zipfile"} == set()  # in a worker, BlackSheep loads it
 
 
 def test_formats_are_loaded_with_their_first_document(modules: dict[str, set[str]]) -> None:
@@ -131,4 +147,4 @@ def test_the_operator_s_page_is_loaded_with_its_first_request(tmp_path_factory: 
     loaded = {name for names in modules.values() for name in names if name.startswith("batchseal.operator.")}
     assert loaded == {"batchseal.operator.interface", "batchseal.operator.listener"}
     for part, allowed in ALLOWED.items():
-        assert packages(modules[part]) - allowed == set()
+        assert packages(own(part, modules)) - allowed == set()

@@ -1,5 +1,6 @@
 """What a request reserves: budgets, refusals, and what comes back."""
 
+import asyncio
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,39 @@ async def test_memory_and_queue_are_budgets(ledger: Ledger, tmp_path: Path) -> N
     with ledger.booked() as booked:
         booked.queued_documents = 9
     (await door.admit(30 * MB)).release()
+
+
+async def test_an_upload_waits_for_the_memory_of_others(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchseal.admission.admission.MEMORY_LOOK_SECONDS", 0.001)
+    door = admission(ledger, temp=1 << 40, memory=32 * MB)
+    first = await door.admit(30 * MB)
+    waiting = asyncio.create_task(door.admit_in_turn(30 * MB, "client"))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    first.release()
+    (await waiting).release()
+    with ledger.booked() as booked:
+        assert booked.memory_bytes == 0
+
+
+async def test_an_upload_is_refused_where_waiting_does_not_help(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchseal.admission.admission.MEMORY_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("batchseal.admission.admission.UPLOADS_WAITING", 1)
+    door = admission(ledger, temp=1 << 40, memory=32 * MB)
+    await door.admit(30 * MB)
+    waiting = asyncio.create_task(door.admit_in_turn(30 * MB, "client"))
+    await asyncio.sleep(0.01)
+    with pytest.raises(NoRoom):  # one of this client service waits already
+        await door.admit_in_turn(30 * MB, "client")
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    monkeypatch.setattr("batchseal.admission.admission.MEMORY_WAIT_SECONDS", 0.01)
+    with pytest.raises(NoRoom):  # nothing comes back in time
+        await door.admit_in_turn(30 * MB, "client")
+    with pytest.raises(NoRoom, match="leaves no memory"):  # and here nothing ever can
+        await admission(ledger, memory=0).admit_in_turn(1, "client")
 
 
 async def test_one_request_larger_than_the_memory_is_let_in_alone(ledger: Ledger, tmp_path: Path) -> None:

@@ -2,7 +2,17 @@ import pytest
 
 from batchseal import cli
 from batchseal.errors import ConfigurationError
-from batchseal.settings.sizing import MB, demand, documents_per_hour, parse_bytes, plan
+from batchseal.settings.sizing import (
+    BASE_BYTES,
+    LEAST_UPLOAD_BYTES,
+    MB,
+    WORKER_BYTES,
+    demand,
+    documents_per_hour,
+    least_memory_bytes,
+    parse_bytes,
+    plan,
+)
 
 
 @pytest.mark.parametrize("limit", [160, 192, 256, 320, 512, 768, 1024, 4096, 32768])
@@ -11,7 +21,7 @@ def test_a_plan_never_promises_more_than_there_is(limit: int, cores: int) -> Non
     made = plan(limit * MB, cores)
     assert made.workers >= 1
     assert made.native_threads >= 1
-    assert made.uploads_bytes + made.workers * 42 * MB + 80 * MB <= limit * MB * 0.9 or made.uploads_bytes == 0
+    assert made.uploads_bytes + made.workers * WORKER_BYTES + BASE_BYTES <= limit * MB * 0.9 or made.uploads_bytes == 0
     assert MB <= made.window_bytes <= 4 * MB
     assert made.upload_bytes >= 4 * made.window_bytes
 
@@ -27,7 +37,7 @@ def test_more_memory_means_more() -> None:
 @pytest.mark.parametrize("limit", [256, 320, 512, 1024])
 def test_what_looks_for_words_has_its_memory(limit: int) -> None:
     made = plan(limit * MB, 2)
-    assert made.uploads_bytes + made.workers * 42 * MB + 80 * MB + 20 * MB <= limit * MB * 0.9
+    assert made.uploads_bytes + made.workers * WORKER_BYTES + BASE_BYTES + 20 * MB <= limit * MB * 0.9
     assert made.uploads_bytes >= 8 * made.upload_bytes
 
 
@@ -50,6 +60,16 @@ def test_the_space_ahead_of_small_payloads_is_told(capsys: pytest.CaptureFixture
 def test_too_little_memory_leaves_none_for_uploads() -> None:
     assert plan(128 * MB, 2).uploads_bytes == 0
     assert plan(192 * MB, 2).uploads_bytes > 0
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_memory_is_left_for_one_upload_or_for_none(workers: int) -> None:
+    """An upload that is let in where less is left would be one that the kernel ends a process for."""
+    left = [plan(limit * MB, 2, workers).uploads_bytes for limit in range(64, 400)]
+    assert all(uploads == 0 or uploads >= LEAST_UPLOAD_BYTES for uploads in left)
+    least = least_memory_bytes(2, workers)
+    assert plan(least, 2, workers).uploads_bytes > 0
+    assert plan(least - 8 * MB, 2, workers).uploads_bytes == 0
 
 
 def test_what_is_told_wins() -> None:

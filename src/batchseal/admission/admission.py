@@ -22,6 +22,8 @@ REQUEST_FIXED_BYTES = 1 << 20
 DELIVERY_WAIT_SECONDS = 10.0
 # How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
+# So many uploads of a client service wait as long for the memory of others, before they are refused.
+UPLOADS_WAITING = 8
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
 ROWS_RETRY_SECONDS = 3600  # rows go at the end of a month
 # Of the volume itself at most this part is kept for those who have little: it may be just large enough for the work.
@@ -57,11 +59,13 @@ class Admission:
         self.is_alone = is_alone
         self._make_room = make_room
         self._deliveries = Counter[str]()  # by client service
+        self._waiting = Counter[str]()  # uploads that wait for memory, likewise
         self.for_headers = StandingMemory(ledger, budgets.memory_bytes)
 
-    async def admit(self, decoded_bytes: int | None, client: str = NOBODY) -> "Ticket":
+    async def admit(self, decoded_bytes: int | None, client: str = NOBODY, *, wait_seconds: float = 0.0) -> "Ticket":
         """Reserves what a request with about `decoded_bytes` of documents needs (None: the request does not say how many).
 
+        With `wait_seconds` it waits so long for the memory that others have, if not many of this client service wait already.
         Raises TooManyRequests, NoRoom or NoSpace, each with the time after which the caller may try again.
         """
         temp = BOOKED_AHEAD_BYTES if decoded_bytes is None else int(decoded_bytes * MARGIN)
@@ -71,13 +75,44 @@ class Admission:
             memory = min(most, REQUEST_FIXED_BYTES + decoded_bytes + min(decoded_bytes, self.store_bytes))
         ticket = Ticket(self, client)
         try:
-            ticket.book(temp, memory, queue=True)
+            await self._book_in_turn(ticket, temp, memory, wait_seconds)
         except NoSpace:
             if self._make_room is None:
                 raise
             await self._make_room(temp, client)
             ticket.book(temp, memory, queue=True)
         return ticket
+
+    async def admit_in_turn(self, decoded_bytes: int | None, client: str) -> "Ticket":
+        """Like `admit`, for an upload that a caller sends: it waits for memory up to MEMORY_WAIT_SECONDS."""
+        return await self.admit(decoded_bytes, client, wait_seconds=MEMORY_WAIT_SECONDS)
+
+    async def _book_in_turn(self, ticket: "Ticket", temp: int, memory: int, wait_seconds: float) -> None:
+        """Books it as soon as others have given enough memory back, within `wait_seconds`.
+
+        Uploads are short, and without this a service with little memory would refuse the second of two that come together.
+        """
+        ends, client = time.monotonic() + wait_seconds, ticket.client
+        try:
+            ticket.book(temp, memory, queue=True)
+            return
+        except NoRoom:
+            if self.budgets.memory_bytes <= 0 or not wait_seconds or self._waiting[client] >= UPLOADS_WAITING:
+                raise
+        self._waiting[client] += 1
+        try:
+            while True:
+                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+                try:
+                    ticket.book(temp, memory, queue=True)
+                    return
+                except NoRoom:
+                    if time.monotonic() > ends:
+                        raise
+        finally:
+            self._waiting[client] -= 1
+            if not self._waiting[client]:
+                del self._waiting[client]
 
     async def admit_delivery(self, client: str, memory_bytes: int) -> Callable[[], None]:
         """Reserves memory for a result that is sent, and returns a function that gives it back.
@@ -195,7 +230,7 @@ class Ticket:
     def __init__(self, admission: Admission, client: str = NOBODY) -> None:
         self._admission = admission
         self._ledger = admission.ledger
-        self._client = client
+        self.client = client
         self.temp_bytes = 0
         self.memory_bytes = 0
         self.written_bytes = 0
@@ -205,7 +240,7 @@ class Ticket:
 
         With `queue`, the queue of documents that wait to be signed must have room as well.
         """
-        with self._ledger.booked(self._client) as booked:
+        with self._ledger.booked(self.client) as booked:
             if queue:
                 self._admission.check_queue(booked)
                 self._admission.check_rows(booked)
@@ -227,7 +262,7 @@ class Ticket:
             self.book(max(short, BOOKED_AHEAD_BYTES if ahead_bytes else 0), 0)
         if stored_bytes == self.written_bytes:
             return
-        with self._ledger.booked(self._client):
+        with self._ledger.booked(self.client):
             self._ledger.change(0, stored_bytes - self.written_bytes, 0)
         self.written_bytes = stored_bytes
 
@@ -248,13 +283,13 @@ class Ticket:
     def keep(self, memory_bytes: int) -> None:
         """Gives back what is reserved beyond `memory_bytes`."""
         if (over := self.memory_bytes - memory_bytes) > 0:
-            with self._ledger.booked(self._client):
+            with self._ledger.booked(self.client):
                 self._ledger.change(0, 0, -over)
             self.memory_bytes -= over
 
     def settle(self, stored_bytes: int, documents: int) -> None:
         """Call it when the request is registered. What it has stored is booked for the instance, and the reservation ends."""
-        with self._ledger.booked(self._client) as booked:
+        with self._ledger.booked(self.client) as booked:
             booked.stored_bytes += stored_bytes
             booked.own.stored_bytes += stored_bytes
             booked.queued_documents += documents
@@ -266,7 +301,7 @@ class Ticket:
     def release(self) -> None:
         """Gives everything back. Does nothing after `settle`."""
         if self.temp_bytes or self.memory_bytes:
-            with self._ledger.booked(self._client):
+            with self._ledger.booked(self.client):
                 self._give_back()
 
     def _give_back(self) -> None:

@@ -41,5 +41,8 @@ def run(arguments: Sequence[str]) -> int:
         read_keys(Path(settings.payload_key_file))  # what is wrong with it is said once, before anything starts
     if settings.hot_folder_enabled:
         check_hot_folders(settings)
-    run_service(settings)
+    # Last of all: from here on there is only the service.
+    from batchseal.app.forked import fork_processes
+
+    run_service(settings, forked=fork_processes(settings))
     return 0

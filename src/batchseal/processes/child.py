@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from batchseal.errors import ConfigurationError
+from batchseal.processes.forked import Forked
 from batchseal.settings.load import Settings, dump_settings
 from batchseal.system.backoff import Backoff
 from batchseal.system.waits import Patience, in_attempts, say, still_at_work
@@ -32,7 +33,8 @@ KILL_SECONDS = 5.0
 class Child:
     """A process that runs `python -m module arguments`. It reads its settings from standard input.
 
-    When it can be used, it writes one line to the pipe whose other end is `ready`.
+    When it can be used, it writes one line to the pipe whose other end is `ready`. If it is `forked` already, it is taken over as
+    its first process.
     """
 
     name: str
@@ -41,11 +43,17 @@ class Child:
     number: int = 0  # the number of a worker, from 1; 0 for other children
     patience: Patience = PATIENCE
     ready: int = -1  # the descriptor to read the line from; -1 if somebody reads it already, or none was started
-    process: asyncio.subprocess.Process | None = None
+    forked: Forked | None = None
+    process: asyncio.subprocess.Process | Forked | None = None
     watcher: asyncio.Task[None] | None = None
 
     async def spawn(self) -> None:
         """Starts the process, which loads its code and then waits for its settings."""
+        if self.forked is not None:
+            self.process, self.forked = self.forked, None
+            self.process.begin()
+            self.ready = self.process.ready
+            return
         self.ready, writing = os.pipe()
         try:
             command = [sys.executable, "-m", self.module, *self.arguments, f"--ready-fd={writing}"]
@@ -73,12 +81,8 @@ class Child:
             await self.end(0)  # the one of the attempt before, which was not ready in time
             await self.spawn()
         assert self.process is not None
-        assert self.process.stdin is not None
         descriptor, self.ready = self.ready, -1
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.process.stdin.write(dump_settings(replace(settings, worker=self.number)))
-            await self.process.stdin.drain()
-        self.process.stdin.close()
+        await tell(self.process, dump_settings(replace(settings, worker=self.number)))
         line = await read_line(descriptor)
         if not line:
             raise ConfigurationError(f"the {self.name} process could not start; see its message above")
@@ -122,6 +126,18 @@ class Child:
         with suppress(TimeoutError):
             async with asyncio.timeout(KILL_SECONDS):
                 await self.process.wait()
+
+
+async def tell(process: asyncio.subprocess.Process | Forked, settings: bytes) -> None:
+    """Gives a process its settings. One that has ended meanwhile gets none."""
+    if isinstance(process, Forked):
+        await process.tell(settings)
+        return
+    assert process.stdin is not None
+    with suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(settings)
+        await process.stdin.drain()
+    process.stdin.close()
 
 
 async def read_line(descriptor: int) -> str:

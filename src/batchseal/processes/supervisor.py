@@ -17,7 +17,7 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from batchseal.postgres.server import EmbeddedPostgres
 from batchseal.processes.child import Child
 from batchseal.processes.child_entry import log_settings
 from batchseal.processes.first_schema import FirstSchema
+from batchseal.processes.forked import Forked
 from batchseal.processes.greeting import greet
 from batchseal.processes.on_demand import OnDemandProcess
 from batchseal.processes.open_files import low_open_files, raise_open_files
@@ -43,7 +44,7 @@ from batchseal.settings.load import Settings, check_pooler
 from batchseal.settings.operator_options import ANY, OFF
 from batchseal.settings.operator_page import trial_password_path, wants_operator_page
 from batchseal.settings.services_files import file_state
-from batchseal.settings.sizing import planned
+from batchseal.settings.sizing import least_memory_bytes, planned
 from batchseal.settings.token_keys import read_token_keys, remark_on
 from batchseal.system.disk import write_synced
 from batchseal.system.heap import give_back_memory, share_arenas
@@ -59,11 +60,15 @@ PLACEHOLDER = "batchseal.formats.pades.placeholder.keeper"
 class Supervisor:
     """Runs the service with these settings, from its start to its end.
 
-    `application` is the module that the signer and the workers run: `python -m application signer|worker`.
+    `application` is the module that the signer and the workers run: `python -m application signer|worker`. `forked` are their
+    first processes, in the order signer, workers, hot folders, if they were forked already.
     """
 
-    def __init__(self, settings: Settings, application: str = APPLICATION) -> None:
+    def __init__(
+        self, settings: Settings, application: str = APPLICATION, forked: Sequence[Forked] | None = None
+    ) -> None:
         self._settings = settings
+        self._forked = forked or ()
         self._application = application
         self._children: list[Child] = []
         self._stopping = False
@@ -113,7 +118,11 @@ class Supervisor:
         self._port = reserve_port(settings.host, settings.port, "--port")
         sizes = planned(settings)
         if sizes.uploads_bytes <= 0:
-            say(f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused")
+            least = least_memory_bytes(sizes.cores, settings.workers, hot_folders=settings.hot_folder_enabled)
+            say(
+                f"{sizes.memory_bytes >> 20} MB of memory leave no memory for uploads: every upload is refused; the least memory"
+                f" for one upload at a time is {least >> 20} MB"
+            )
         if not settings.tls_certificate and not is_loopback(settings.host):
             say(
                 f"listens on {settings.host} without TLS, so others on the network may read secrets, tokens and documents: "
@@ -151,6 +160,8 @@ class Supervisor:
         if settings.hot_folder_enabled:
             workers.append(Child("hot folders", self._application, ("entries",)))
         self._children += [signer, *workers]
+        for child, forked in zip(self._children, self._forked, strict=False):
+            child.forked = forked
         await asyncio.gather(*(child.spawn() for child in self._children))
         settings = await making_files
         self._placeholder = OnDemandProcess("placeholder", PLACEHOLDER, settings.placeholder_path)
@@ -350,11 +361,14 @@ def reserve_port(host: str, port: int, flag: str = "") -> socket.socket:
     return holder
 
 
-def run(settings: Settings, application: str = APPLICATION) -> None:
-    """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start."""
+def run(settings: Settings, application: str = APPLICATION, forked: Sequence[Forked] | None = None) -> None:
+    """Runs the service until SIGTERM or SIGINT. Raises ConfigurationError if it cannot start.
+
+    `forked` are processes that were forked already (`forked.py`).
+    """
     share_arenas()
     logs = log_settings(settings, "supervisor")
     configure(logs)
     if logs.speaks_in_lines:
         say_by(structlog.get_logger("supervisor").info)
-    asyncio.run(Supervisor(settings, application).run())
+    asyncio.run(Supervisor(settings, application, forked).run())

@@ -6,6 +6,7 @@ were measured in containers (benchmarks/results/container.json), as anonymous an
 back.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ from batchseal.system.cgroups import available_cores, available_memory
 MB = 1 << 20
 
 # The memory of the supervisor, the signer, the embedded Postgres and a health probe together, and of one worker without an
-# upload.
-BASE_BYTES, WORKER_BYTES = 80 * MB, 42 * MB
+# upload. Worker and signer share pages with the supervisor; what is started again after a crash does not.
+BASE_BYTES, WORKER_BYTES = 78 * MB, 42 * MB
 # The process of the hot folders, with what it reads and writes at once beside what an upload books.
 HOT_FOLDERS_BYTES = 48 * MB
 # PDFium and what looks for words with it, while somebody has signatures placed at words. What a document needs is booked on top.
@@ -86,6 +87,8 @@ def plan(memory_bytes: int, cores: int, workers: int = 0, *, hot_folders: bool =
     spare = int(memory_bytes * USABLE) - BASE_BYTES - documents_bytes - hot_folders * HOT_FOLDERS_BYTES
     workers = workers or max(1, min(cores // 2, spare // WORKER_SHARE_BYTES, MOST_WORKERS))
     uploads_bytes = max(0, spare - workers * WORKER_BYTES)
+    if uploads_bytes < LEAST_UPLOAD_BYTES:
+        uploads_bytes = 0  # an upload would take more than there is, and the kernel would end a process for it
     # The least memory is for loads without such signatures: it leaves less, or nothing, for what looks for words.
     uploads_bytes -= min(KEEPER_BYTES, max(0, uploads_bytes - UPLOADS_AT_ONCE * LEAST_UPLOAD_BYTES))
     share = (uploads_bytes // UPLOADS_AT_ONCE - UPLOAD_FIXED_BYTES) // WINDOWS_HELD
@@ -99,10 +102,17 @@ def plan(memory_bytes: int, cores: int, workers: int = 0, *, hot_folders: bool =
         window_bytes=window_bytes,
         upload_bytes=WINDOWS_HELD * window_bytes + UPLOAD_FIXED_BYTES,
         uploads_bytes=uploads_bytes,
-        shared_buffers_bytes=min(64 * MB, max(16 * MB, memory_bytes // 32)),
+        # What the database has used of them once stays in memory, so they are small where there is little.
+        shared_buffers_bytes=min(64 * MB, max(min(16 * MB, memory_bytes // 16), memory_bytes // 32)),
         work_bytes=(2 if small else 4) * MB,
         connections=max(40, 5 * (workers + 1) + 16),
     )
+
+
+def least_memory_bytes(cores: int, workers: int = 0, *, hot_folders: bool = False) -> int:
+    """The least memory in which an upload is taken, in steps of 8 MB."""
+    sizes = (steps * 8 * MB for steps in itertools.count(1))
+    return next(size for size in sizes if plan(size, cores, workers, hot_folders=hot_folders).uploads_bytes > 0)
 
 
 def planned(settings: Settings) -> Plan:

@@ -173,7 +173,7 @@ class Service:
         if defaults.evidence_record and not self._has_time_stamps:
             raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
         decoded_bytes = body_bytes * 3 // 4 if form == "json" and body_bytes is not None else body_bytes
-        ticket = await self._admission.admit(decoded_bytes, caller.client_service)
+        ticket = await self._admission.admit_in_turn(decoded_bytes, caller.client_service)
         memory = UploadMemory(
             self._admission,
             ticket,
@@ -215,7 +215,7 @@ class Service:
         evidence_record = self._signature_defaults(caller.client_service).evidence_record
         if evidence_record and not self._has_time_stamps:
             raise NotConfigured("an evidence record needs a time stamp authority (--timestamp-urls)")
-        ticket = await self._admission.admit(documents_bytes, caller.client_service)
+        ticket = await self._admission.admit_in_turn(documents_bytes, caller.client_service)
         largest = self._limits.max_document_bytes
         memory = UploadMemory(
             self._admission,
