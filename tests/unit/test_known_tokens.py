@@ -1,7 +1,7 @@
 """A token like one before it is judged without a parser: only where the full judgement takes it too, and to the same bytes."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 
 import pytest
@@ -150,8 +150,8 @@ def test_a_signer_is_no_longer_known_when_its_certificate_has_ended(tsa: Tsa, mo
 
     class Clock(datetime):
         @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return ended
+        def now(cls, tz: tzinfo | None = None) -> "Clock":
+            return cls.fromtimestamp(ended.timestamp(), tz)
 
     for module in (sandbox, known_tokens):
         monkeypatch.setattr(module, "datetime", Clock)
