@@ -241,12 +241,12 @@ class Signing:
         items = {item.ordinal: item for item, _ in signed}
         prepared = await work.read(partial(read_prepared, ordinals=list(items), credentials=work.credentials))
         going_on = {item.ordinal: evidence for item, evidence in signed if not self._is_too_short(work, item)}
+        wants = {
+            ordinal: self._need(*one, evidence)
+            for ordinal, evidence in going_on.items()
+            if not isinstance(one := prepared[ordinal], PayloadDamaged)
+        }
         while going_on:
-            wants = {
-                ordinal: self._need(*one, evidence)
-                for ordinal, evidence in going_on.items()
-                if not isinstance(one := prepared[ordinal], PayloadDamaged)
-            }
             needs = {ordinal: need for ordinal, need in wants.items() if isinstance(need, Need)}
             answers: dict[int, bytes | UpstreamError] = {
                 ordinal: need for ordinal, need in wants.items() if isinstance(need, UpstreamError)
@@ -266,12 +266,14 @@ class Signing:
                 else:
                     more = with_answer(evidence, needs[ordinal].kind, answer)
                     kept.append(SignatureRow(ordinal, more, work.tries.get(ordinal, 0)))
-                    if self._need(*one, more) is None:
+                    # The digest that an archive time stamp is about takes long enough to be made once.
+                    wants[ordinal] = self._need(*one, more)
+                    if wants[ordinal] is None:
                         outcomes.append(self._signed(*one, more))
                     else:
                         next_round[ordinal] = more
             await self._record(work, outcomes, kept)
-            going_on = next_round
+            going_on, wants = next_round, {ordinal: wants[ordinal] for ordinal in next_round}
 
     def _need(self, prepared: Prepared, credential: Credential, evidence: Evidence) -> Need | ItemRejected | None:
         try:

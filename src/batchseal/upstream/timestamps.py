@@ -16,17 +16,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
-from asn1crypto import cms, core, tsp
+from asn1crypto import cms, core, parser, tsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 
 from batchseal.document import MAX_TIME_STAMP_BYTES
 from batchseal.errors import ConfigurationError, DatabaseUnavailable, TimestampFailed, UpstreamError
 from batchseal.settings.load import Settings
 from batchseal.system.telemetry.meter import METER
 from batchseal.upstream.answers import looks_like, refusing
+from batchseal.upstream.known_tokens import CLOCK_SECONDS, IMPRINTS, KnownSigners
 from batchseal.upstream.pace import DEFAULT_PACE, UpstreamPace
 from batchseal.upstream.transport import Route, Transport, check_address, route_of
 from batchseal.upstream.trust import Roots, roots_of
@@ -37,7 +37,9 @@ log = structlog.get_logger("timestamp")
 REQUESTS_AT_ONCE = 8  # to one authority
 CALL_SECONDS = 15.0
 COUNTED_AGAIN_SECONDS = 2.0  # after the common count of requests could not be read
-CLOCK_SECONDS = 300  # the largest difference between an authority's clock and ours
+# A TimeStampReq (RFC 3161 2.4.1) around its digest and its nonce: version 1, and the wish for certificates in the token.
+REQUEST_BEFORE_IMPRINT = bytes.fromhex("3043020101") + IMPRINTS[0]
+REQUEST_BEFORE_NONCE, REQUEST_AFTER_NONCE = bytes.fromhex("0208"), bytes.fromhex("0101ff")
 
 
 class SharedBudgets(Protocol):
@@ -77,6 +79,7 @@ class Authority:
         self._spent_until = 0.0  # the budget was found spent there until then
         self.address = address
         self._roots = roots
+        self._known = KnownSigners()
         self._transport = Transport(address, route)
         self._requests, self._seconds = requests, seconds
         self._sent: deque[float] = deque()
@@ -145,20 +148,17 @@ class Authority:
     async def stamp(self, imprint: bytes) -> bytes:
         """A verified token (DER) over the SHA-256 digest `imprint`, once `may_be_asked` has said so. Raises UpstreamError."""
         nonce = secrets.randbits(63) | 1 << 62
-        request = tsp.TimeStampReq(
-            {
-                "version": "v1",
-                "message_imprint": {"hash_algorithm": {"algorithm": "sha256"}, "hashed_message": imprint},
-                "nonce": nonce,
-                "cert_req": True,
-            }
-        )
         try:
             async with self._requests_at_once:
                 answer = await self._transport.exchange(
-                    request.dump(), "application/timestamp-query", "application/timestamp-reply", CALL_SECONDS
+                    request_for(imprint, nonce),
+                    "application/timestamp-query",
+                    "application/timestamp-reply",
+                    CALL_SECONDS,
                 )
-            token = await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots)
+            token = self._known.token(answer, imprint, nonce)
+            if token is None:
+                token = await asyncio.to_thread(read_reply, answer, imprint, nonce, self._roots, self._known)
         except UpstreamError as problem:
             METER.add("batchseal_timestamps_total", self.address, "failed")
             log.warning("no time stamp", authority=self.address, cause=problem.cause)
@@ -244,8 +244,16 @@ class Reply(tsp.TimeStampResp):  # type: ignore[misc]
     ]
 
 
-def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
-    """The verified token (a DER ContentInfo) of a reply (RFC 3161 2.4.2). CPU-bound. Raises TimestampFailed."""
+def request_for(imprint: bytes, nonce: int) -> bytes:
+    """The DER TimeStampReq for a token with certificates over a SHA-256 digest. The nonce has 63 bits, the first one set."""
+    return REQUEST_BEFORE_IMPRINT + imprint + REQUEST_BEFORE_NONCE + nonce.to_bytes(8, "big") + REQUEST_AFTER_NONCE
+
+
+def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots, known: KnownSigners | None = None) -> bytes:
+    """The verified token (a DER ContentInfo) of a reply (RFC 3161 2.4.2). CPU-bound. Raises TimestampFailed.
+
+    What is found about the signer is added to `known`, which is for the same roots.
+    """
     with refusing(TimestampFailed, f"the answer is not a time stamp reply (RFC 3161){looks_like(data)}"):
         response = Reply.load(data, strict=True)
         status, reasons = response["status"]["status"].native, response["status"]["fail_info"].native
@@ -270,18 +278,34 @@ def read_reply(data: bytes, imprint: bytes, nonce: int, roots: Roots) -> bytes:
         moment = info["gen_time"].native
         if abs(moment - datetime.now(UTC)) > timedelta(seconds=CLOCK_SECONDS):
             raise TimestampFailed(f"the token's time {moment} is more than {CLOCK_SECONDS} s from ours")
-        check_signer(signed, bytes(content), moment, roots)
-        der: bytes = token.dump()
+        path, digest_name, pss = check_signer(signed, bytes(content), moment, roots)
+        der = encoding_of(token, data)
     if len(der) > MAX_TIME_STAMP_BYTES:
         raise TimestampFailed(f"the token takes {len(der)} bytes, the limit is {MAX_TIME_STAMP_BYTES}")
+    if known is not None:
+        known.remember(data, path, digest_name, pss=pss)
     return der
 
 
-def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots) -> None:
+def encoding_of(token: cms.ContentInfo, reply: bytes) -> bytes:
+    """The token as it stands in the reply, or in DER if its length is indefinite.
+
+    asn1crypto takes every length whose last byte is 0x80 for indefinite, and would encode the token anew. That takes longer, and
+    sorts signed attributes which an authority has signed in another order.
+    """
+    inside = parser.parse(reply)[4]
+    status = parser.parse(inside)
+    head, contents, tail = parser.parse(inside[sum(map(len, status[3:])) :])[3:]
+    return bytes(token.dump()) if tail else bytes(head + contents)
+
+
+def check_signer(
+    signed: cms.SignedData, content: bytes, moment: datetime, roots: Roots
+) -> tuple[list[x509.Certificate], str, bool]:
     """Checks that the token has one signature, by a certificate for time stamps alone that is trusted (RFC 3161 2.3).
 
-    `content` is the DER TSTInfo, `moment` the time in it. Raises TimestampFailed; if the token is malformed, also
-    other errors.
+    `content` is the DER TSTInfo, `moment` the time in it. Returns the certificates from the signer to a root, the name of the
+    digest algorithm, and whether the signature is RSASSA-PSS. Raises TimestampFailed; other errors too for a malformed token.
     """
     signers = signed["signer_infos"]
     if len(signers) != 1:
@@ -319,13 +343,19 @@ def check_signer(signed: cms.SignedData, content: bytes, moment: datetime, roots
     if not names_signer(attributes, certificate.dump()):
         raise TimestampFailed("the token's attributes name another certificate than its signer's")
     read = x509.load_der_x509_certificate(certificate.dump())
+    pss = signer["signature_algorithm"].signature_algo == "rsassa_pss"
+    data = signer["signed_attrs"].untag().dump()
     try:
-        verify_signature(read, signer, DIGESTS[digest_name], signer["signed_attrs"].untag().dump())
+        verify_answer(read.public_key(), signer["signature"].native, data, DIGESTS[digest_name], pss=pss)
+    except TypeError:
+        raise TimestampFailed("the signer's key is neither RSA nor EC") from None
     except InvalidSignature:
         raise TimestampFailed("the token's signature does not verify") from None
     others = [x509.load_der_x509_certificate(c.dump()) for c in certificates if c is not certificate]
-    if problem := roots.why_untrusted(read, others, moment):
-        raise TimestampFailed(problem)
+    path = roots.path(read, others, moment)
+    if path is None:
+        raise TimestampFailed(roots.no_path_from(read))
+    return path, digest_name, pss
 
 
 def names_signer(attributes: Mapping[str, Any], certificate: bytes) -> bool:
@@ -343,14 +373,3 @@ def names_signer(attributes: Mapping[str, Any], certificate: bytes) -> bool:
         named = tsp.SigningCertificate.load(attributes["signing_certificate"][0].dump())["certs"][0]
         digests.append(("sha1", named["cert_hash"].native))
     return all(hashlib.new(name, certificate).digest() == digest for name, digest in digests)
-
-
-def verify_signature(
-    certificate: x509.Certificate, signer: cms.SignerInfo, digest: hashes.HashAlgorithm, data: bytes
-) -> None:
-    """Verifies the token's signature over `data`. Raises InvalidSignature, or TimestampFailed for a key of another type."""
-    pss = signer["signature_algorithm"].signature_algo == "rsassa_pss"
-    try:
-        verify_answer(certificate.public_key(), signer["signature"].native, data, digest, pss=pss)
-    except TypeError:
-        raise TimestampFailed("the signer's key is neither RSA nor EC") from None

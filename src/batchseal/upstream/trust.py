@@ -64,13 +64,9 @@ class Roots:
         except ValueError:
             raise ConfigurationError(f"{flag}: {path}: holds no certificate that can be read") from None
 
-    def why_untrusted(
-        self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
-    ) -> str | None:
-        """Why `signer` is not trusted at `moment`; None if it is. `others` are certificates that may join it to a root."""
-        if self.path(signer, others, moment) is None:
-            return f"{signer.subject.rfc4514_string()} leads to no trusted root ({self._flag})"
-        return None
+    def no_path_from(self, signer: x509.Certificate) -> str:
+        """Why a certificate is not trusted to which `path` has found none."""
+        return f"{signer.subject.rfc4514_string()} leads to no trusted root ({self._flag})"
 
     def path(
         self, signer: x509.Certificate, others: Sequence[x509.Certificate], moment: datetime
