@@ -18,11 +18,14 @@ class DocumentBuffer:
     def append(self, data: Buffer) -> None: ...
     def release(self) -> None: ...
 
-@dataclass(frozen=True)
+@final
 class ScannedDocument:
-    ordinal: int
-    skeleton: bytes
-    content: DocumentBuffer | None
+    @property
+    def ordinal(self) -> int: ...
+    @property
+    def skeleton(self) -> bytes: ...
+    @property
+    def content(self) -> DocumentBuffer | None: ...
 
 @dataclass(frozen=True)
 class ScanFailure:

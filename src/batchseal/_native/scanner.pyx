@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
@@ -112,13 +113,16 @@ cdef class DocumentBuffer:
         self.exports -= 1
 
 
-@dataclass(frozen=True)
-class ScannedDocument:
-    """One document. `skeleton` is the JSON text of its attributes, where `true` replaces the value of `base64Content`."""
+@cython.final
+cdef class ScannedDocument:
+    """One document. `skeleton` is the JSON text of its attributes, where `true` replaces the value of `base64Content`.
 
-    ordinal: int
-    skeleton: bytes
-    content: DocumentBuffer | None
+    `ordinal` counts from 0. `content` is the `DocumentBuffer`, or None. Only a scanner makes objects of this class.
+    """
+
+    cdef readonly uint64_t ordinal
+    cdef readonly bytes skeleton
+    cdef readonly DocumentBuffer content
 
 
 @dataclass(frozen=True)
@@ -242,16 +246,19 @@ cdef class RequestScanner:
         cdef size_t n = 0, i
         cdef jsonscan_document *documents = jsonscan_documents(self.scanner, &n)
         cdef const uint8_t *text = jsonscan_text(self.scanner)
-        cdef DocumentBuffer content
+        cdef ScannedDocument document
         cdef list taken = []
         for i in range(n):
-            content = None
+            document = ScannedDocument.__new__(ScannedDocument)
+            document.ordinal = documents[i].ordinal
+            document.skeleton = PyBytes_FromStringAndSize(
+                <const char *> text + documents[i].text_start, documents[i].text_bytes
+            )
             if documents[i].content != NULL:
-                content = DocumentBuffer()
-                content.buffer = documents[i].content
+                document.content = DocumentBuffer.__new__(DocumentBuffer)
+                document.content.buffer = documents[i].content
                 documents[i].content = NULL
-            start, end = documents[i].text_start, documents[i].text_start + documents[i].text_bytes
-            taken.append(ScannedDocument(documents[i].ordinal, text[start:end], content))
+            taken.append(document)
         jsonscan_clear(self.scanner)
         return taken
 
