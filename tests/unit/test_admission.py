@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harness.waiting import eventually
 
-from batchseal.admission.admission import Admission, Ticket
+from batchseal.admission.admission import WAITING, Admission, Ticket, Waiting
 from batchseal.admission.ledger import Ledger
 from batchseal.admission.limits import Budgets, budgets_of
 from batchseal.admission.standing import StandingMemory
@@ -34,8 +35,9 @@ def admission(
     memory: int = 100 * MB,
     queue: int = 10,
     free_bytes: Callable[[], int] = plenty,
+    waiting: Waiting = WAITING,
 ) -> Admission:
-    return Admission(ledger, Budgets(temp, memory, queue, upload_bytes=32 * MB), free_bytes)
+    return Admission(ledger, Budgets(temp, memory, queue, upload_bytes=32 * MB), free_bytes, waiting=waiting)
 
 
 async def test_temporary_space_is_a_budget(ledger: Ledger, tmp_path: Path) -> None:
@@ -66,36 +68,40 @@ async def test_memory_and_queue_are_budgets(ledger: Ledger, tmp_path: Path) -> N
     (await door.admit(30 * MB)).release()
 
 
-async def test_an_upload_waits_for_the_memory_of_others(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchseal.admission.admission.MEMORY_LOOK_SECONDS", 0.001)
-    door = admission(ledger, temp=1 << 40, memory=32 * MB)
+async def test_an_upload_waits_for_the_memory_of_others(ledger: Ledger) -> None:
+    door = admission(ledger, temp=1 << 40, memory=32 * MB, waiting=Waiting(look_seconds=0.001))
     first = await door.admit(30 * MB)
     waiting = asyncio.create_task(door.admit_in_turn(30 * MB, "client"))
-    await asyncio.sleep(0.01)
+    await eventually(lambda: door.waiting("client"))
     assert not waiting.done()
     first.release()
     (await waiting).release()
+    assert not door.waiting("client")
     with ledger.booked() as booked:
         assert booked.memory_bytes == 0
 
 
-async def test_an_upload_is_refused_where_waiting_does_not_help(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("batchseal.admission.admission.MEMORY_LOOK_SECONDS", 0.001)
-    monkeypatch.setattr("batchseal.admission.admission.UPLOADS_WAITING", 1)
-    door = admission(ledger, temp=1 << 40, memory=32 * MB)
-    await door.admit(30 * MB)
+async def test_an_upload_is_refused_where_others_of_its_client_wait_already(ledger: Ledger) -> None:
+    door = admission(ledger, temp=1 << 40, memory=32 * MB, waiting=Waiting(look_seconds=0.001, uploads=1))
+    first = await door.admit(30 * MB)
     waiting = asyncio.create_task(door.admit_in_turn(30 * MB, "client"))
-    await asyncio.sleep(0.01)
-    with pytest.raises(NoRoom):  # one of this client service waits already
+    await eventually(lambda: door.waiting("client"))
+    with pytest.raises(NoRoom):
         await door.admit_in_turn(30 * MB, "client")
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    monkeypatch.setattr("batchseal.admission.admission.MEMORY_WAIT_SECONDS", 0.01)
-    with pytest.raises(NoRoom):  # nothing comes back in time
+    first.release()
+    (await waiting).release()
+
+
+async def test_an_upload_is_refused_where_nothing_comes_back_in_time(ledger: Ledger) -> None:
+    door = admission(ledger, temp=1 << 40, memory=32 * MB, waiting=Waiting(seconds=0.01, look_seconds=0.001))
+    await door.admit(30 * MB)
+    with pytest.raises(NoRoom):
         await door.admit_in_turn(30 * MB, "client")
-    with pytest.raises(NoRoom, match="leaves no memory"):  # and here nothing ever can
+    assert not door.waiting("client")
+
+
+async def test_an_upload_does_not_wait_where_there_is_no_memory_for_any(ledger: Ledger) -> None:
+    with pytest.raises(NoRoom, match="leaves no memory"):
         await admission(ledger, memory=0).admit_in_turn(1, "client")
 
 

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -22,8 +23,6 @@ REQUEST_FIXED_BYTES = 1 << 20
 DELIVERY_WAIT_SECONDS = 10.0
 # How long a document that grows beyond its reservation waits for memory, and how often it looks.
 MEMORY_WAIT_SECONDS, MEMORY_LOOK_SECONDS = 25.0, 0.2
-# So many uploads of a client service wait as long for the memory of others, before they are refused.
-UPLOADS_WAITING = 8
 SPACE_RETRY_SECONDS, ROOM_RETRY_SECONDS, QUEUE_RETRY_SECONDS = 30, 2, 5
 ROWS_RETRY_SECONDS = 3600  # rows go at the end of a month
 # Of the volume itself at most this part is kept for those who have little: it may be just large enough for the work.
@@ -32,6 +31,18 @@ MOST_OF_THE_VOLUME = 1 / 16
 # Called with the bytes that are needed and the client service that needs them.
 MakeRoom = Callable[[int, str], Awaitable[None]]
 log = structlog.get_logger("admission")
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How long an upload waits for the memory of others before it is refused, and how many of a client service may wait."""
+
+    seconds: float = MEMORY_WAIT_SECONDS
+    look_seconds: float = MEMORY_LOOK_SECONDS
+    uploads: int = 8
+
+
+WAITING = Waiting()
 
 
 class Admission:
@@ -51,8 +62,10 @@ class Admission:
         *,
         is_alone: Callable[[], bool] = lambda: True,
         store_bytes: int = 0,
+        waiting: Waiting = WAITING,
     ) -> None:
         self.store_bytes = store_bytes
+        self._patience = waiting
         self.ledger = ledger
         self.budgets = budgets
         self.free_bytes = free_bytes
@@ -84,8 +97,8 @@ class Admission:
         return ticket
 
     async def admit_in_turn(self, decoded_bytes: int | None, client: str) -> "Ticket":
-        """Like `admit`, for an upload that a caller sends: it waits for memory up to MEMORY_WAIT_SECONDS."""
-        return await self.admit(decoded_bytes, client, wait_seconds=MEMORY_WAIT_SECONDS)
+        """Like `admit`, for an upload that a caller sends: it waits for the memory of others."""
+        return await self.admit(decoded_bytes, client, wait_seconds=self._patience.seconds)
 
     async def _book_in_turn(self, ticket: "Ticket", temp: int, memory: int, wait_seconds: float) -> None:
         """Books it as soon as others have given enough memory back, within `wait_seconds`.
@@ -97,12 +110,12 @@ class Admission:
             ticket.book(temp, memory, queue=True)
             return
         except NoRoom:
-            if self.budgets.memory_bytes <= 0 or not wait_seconds or self._waiting[client] >= UPLOADS_WAITING:
+            if self.budgets.memory_bytes <= 0 or not wait_seconds or self._waiting[client] >= self._patience.uploads:
                 raise
         self._waiting[client] += 1
         try:
             while True:
-                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+                await asyncio.sleep(self._patience.look_seconds)
                 try:
                     ticket.book(temp, memory, queue=True)
                     return
@@ -139,6 +152,10 @@ class Admission:
             ticket.release()
 
         return release
+
+    def waiting(self, client: str) -> int:
+        """How many uploads of a client service wait for memory."""
+        return self._waiting[client]
 
     @asynccontextmanager
     async def reserved(self, client: str, memory_bytes: int) -> AsyncIterator[None]:

@@ -65,7 +65,7 @@ class TimestampAuthority:
             repeated = imprint.dump(), request["nonce"].dump()
         except (ValueError, TypeError):
             return bytes(Refusal({"status": {"status": "rejection", "fail_info": {"bad_data_format"}}}).dump())
-        return tlv(SEQUENCE, GRANTED, self._token(self._info(*repeated), with_chain=with_chain))
+        return tlv(SEQUENCE, GRANTED, self.token(self._info(*repeated), with_chain=with_chain))
 
     def _info(self, imprint: bytes, nonce: bytes) -> bytes:
         """The DER TSTInfo (RFC 3161 2.4.2) for a MessageImprint and an INTEGER, which is empty where none was given."""
@@ -74,7 +74,7 @@ class TimestampAuthority:
         moment = tlv(GENERALIZED_TIME, datetime.now(UTC).strftime("%Y%m%d%H%M%SZ").encode())
         return tlv(SEQUENCE, VERSION_1, self._policy, imprint, number, moment, nonce)
 
-    def _token(self, content: bytes, *, with_chain: bool) -> bytes:
+    def token(self, content: bytes, *, with_chain: bool) -> bytes:
         """The signed token over `content`, a DER TSTInfo: a DER ContentInfo (RFC 5652 3)."""
         digest = attribute("message_digest", tlv(OCTET_STRING, hashlib.sha256(content).digest()))
         attributes = b"".join(sorted((*self._attributes, digest)))  # X.690 11.6

@@ -33,15 +33,12 @@ MESSAGE_DIGEST = bytes.fromhex("06092a864886f70d010904")
 SIGNING_TIME = bytes.fromhex("06092a864886f70d010905")
 # A MessageImprint in front of its digest, with the NULL that parameters of SHA-256 may be, and without.
 IMPRINTS = bytes.fromhex("3031300d060960864801650304020105000420"), bytes.fromhex("302f300b06096086480165030402010420")
+UNLIKE = "the token is not like one before it"
 # What may follow the time in a TSTInfo: accuracy, ordering, nonce, tsa, extensions.
 AFTER_TIME = [SEQUENCE, BOOLEAN, INTEGER, CONTEXT_0, CONTEXT_1]
 
 Part = tuple[int, int, int]
 """Where a value begins, where its contents begin, and where it ends."""
-
-
-class Unlike(ValueError):
-    """The token is not like one before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +116,11 @@ class KnownSigners:
 
 
 def take_apart(reply: bytes) -> Parts:
-    """The parts of a granted TimeStampResp (RFC 3161 2.4.2, RFC 5652 5). Raises Unlike, IndexError."""
+    """The parts of a granted TimeStampResp (RFC 3161 2.4.2, RFC 5652 5). Raises ValueError, IndexError."""
     (whole,) = values(reply, 0, len(reply), SEQUENCE)
     status, token = values(reply, whole[1], whole[2], SEQUENCE, SEQUENCE)
     if reply[status[0] : status[2]] != GRANTED:
-        raise Unlike
+        raise ValueError(UNLIKE)
     kind, explicit = values(reply, token[1], token[2], OID, CONTEXT_0)
     (signed,) = values(reply, explicit[1], explicit[2], SEQUENCE)
     fields = values(reply, signed[1], signed[2], INTEGER, SET, SEQUENCE, CONTEXT_0, SET)
@@ -131,21 +128,21 @@ def take_apart(reply: bytes) -> Parts:
     content_kind, around = values(reply, inside[1], inside[2], OID, CONTEXT_0)
     (content,) = values(reply, around[1], around[2], OCTET_STRING)
     if reply[kind[0] : kind[2]] != SIGNED_DATA or reply[content_kind[0] : content_kind[2]] != TST_INFO:
-        raise Unlike
+        raise ValueError(UNLIKE)
     (signer,) = values(reply, signers[1], signers[2], SEQUENCE)
     # version, sid, digestAlgorithm, signedAttrs, signatureAlgorithm, signature; an unsigned attribute makes it another form.
     version, sid, _, attributes, algorithm, signature = values(
         reply, signer[1], signer[2], INTEGER, 0, SEQUENCE, CONTEXT_0, SEQUENCE, OCTET_STRING
     )
     if reply[sid[0]] not in (SEQUENCE, 0x80):
-        raise Unlike
+        raise ValueError(UNLIKE)
     message_digest, others = b"", list[bytes]()
     for one in values_of_any(reply, attributes[1], attributes[2], SEQUENCE):
         if reply.startswith(MESSAGE_DIGEST, one[1]):
             kind, held = values(reply, one[1], one[2], OID, SET)
             (digest,) = values(reply, held[1], held[2], OCTET_STRING)
             if message_digest:
-                raise Unlike
+                raise ValueError(UNLIKE)
             message_digest = reply[digest[1] : digest[2]]
         elif not reply.startswith(SIGNING_TIME, one[1]):
             others.append(reply[one[0] : one[2]])
@@ -167,36 +164,36 @@ def take_apart(reply: bytes) -> Parts:
 
 
 def time_in(content: bytes, imprint: bytes, nonce: int) -> datetime:
-    """The time in a DER TSTInfo that is about this SHA-256 digest and has this nonce. Raises Unlike, ValueError, IndexError."""
+    """The time in a DER TSTInfo that is about this SHA-256 digest and has this nonce. Raises ValueError, IndexError."""
     (info,) = values(content, 0, len(content), SEQUENCE)
     version, policy, stamped, number, moment, *more = values_of_any(content, info[1], info[2])
     tags = [content[one[0]] for one in (version, policy, stamped, number, moment)]
     if tags != [INTEGER, OID, SEQUENCE, INTEGER, GENERALIZED_TIME]:
-        raise Unlike
+        raise ValueError(UNLIKE)
     if content[stamped[0] : stamped[2]] not in [before + imprint for before in IMPRINTS]:
-        raise Unlike
+        raise ValueError(UNLIKE)
     places = [AFTER_TIME.index(content[one[0]]) for one in more]
     if places != sorted(set(places)):
-        raise Unlike
+        raise ValueError(UNLIKE)
     (found,) = (one for one in more if content[one[0]] == INTEGER)
     if content[found[1] : found[2]] != nonce.to_bytes(nonce.bit_length() // 8 + 1, "big"):
-        raise Unlike
+        raise ValueError(UNLIKE)
     # The form of RFC 3161 2.4.2, with fractions of a second or without.
     text = content[moment[1] : moment[2]].decode("ascii")
     form = {"Z": "%Y%m%d%H%M%SZ", ".": "%Y%m%d%H%M%S.%fZ"}.get(text[14:15])
     if form is None or not text[:14].isdigit():
-        raise Unlike
+        raise ValueError(UNLIKE)
     return datetime.strptime(text, form).replace(tzinfo=UTC)
 
 
 def values(data: bytes, at: int, end: int, *tags: int) -> list[Part]:
-    """The values in this stretch, whose tags must be these; 0 stands for any. Raises Unlike, IndexError."""
+    """The values in this stretch, whose tags must be these; 0 stands for any. Raises ValueError, IndexError."""
     found = values_of_any(data, at, end)
     if len(found) != len(tags):
-        raise Unlike
+        raise ValueError(UNLIKE)
     for part, tag in zip(found, tags, strict=True):
         if tag not in (0, data[part[0]]):
-            raise Unlike
+            raise ValueError(UNLIKE)
     return found
 
 
@@ -209,10 +206,10 @@ def values_of_any(data: bytes, at: int, end: int, tag: int = 0) -> list[Part]:
             size = length & 0x7F
             length = int.from_bytes(data[begin : begin + size], "big")
             if not 0 < size <= 3 or length < (0x80 if size == 1 else 1 << 8 * (size - 1)):
-                raise Unlike
+                raise ValueError(UNLIKE)
             begin += size
         if begin + length > end or tag not in (0, data[at]) or data[at] & 0x1F == 0x1F:
-            raise Unlike
+            raise ValueError(UNLIKE)
         found.append((at, begin, begin + length))
         at = begin + length
     return found
