@@ -8,8 +8,10 @@ from contextlib import closing
 
 import pytest
 from harness.filled_pdf import filled_pdf
+from harness.held_folder import held_folder
 from harness.processes import ANONYMOUS_AND_SHARED, PeakMemory
 from harness.service import RunningService
+from tests.support.memory_folder import on_disk
 from tests.support.service import BASE, authorization
 
 LARGE_BYTES, PIECE_BYTES = 40_000_000, 3 << 20
@@ -24,8 +26,9 @@ def document() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    with RunningService("--workers", "1", folder=tmp_path_factory.mktemp("large")) as service:
+def running() -> Iterator[RunningService]:
+    """On the disk: a file in memory that is mapped counts as memory of the service."""
+    with on_disk(), held_folder("large") as folder, RunningService("--workers", "1", folder=folder) as service:
         yield service
 
 
