@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from batchseal.api.exchange import Exchange
-from batchseal.errors import BodyStalled
 
 SCOPE: dict[str, Any] = {"headers": [], "method": "GET", "path": "/", "client": None}
 
@@ -60,78 +59,6 @@ async def test_a_request_body_of_a_known_length_ends_with_its_last_byte() -> Non
     exchange = Exchange(scope, receive, send, max_body_bytes=6, stall_seconds=1)
     assert [piece async for piece in exchange.body()] == [b"one", b"two"]
     assert exchange.body_bytes == 6
-
-
-class Server:
-    """Gives a body of three pieces, one each time it is asked and lets it. `asked` counts the calls."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-        self.pieces = [b"one", b"two", b"six"]
-        self.may_give = asyncio.Semaphore(0)
-        self.replies: list[Any] = []
-        scope = dict(SCOPE, headers=[(b"content-length", b"9")])
-        self.exchange = Exchange(scope, self.receive, self.send, max_body_bytes=9, stall_seconds=1)
-
-    async def receive(self) -> Any:
-        self.asked += 1
-        await self.may_give.acquire()
-        return {"type": "http.request", "body": self.pieces.pop(0), "more_body": bool(self.pieces)}
-
-    async def send(self, message: Any) -> None:
-        self.replies.append(message)
-
-
-async def test_the_next_piece_is_asked_for_while_one_is_read() -> None:
-    server = Server()
-    server.may_give.release()
-    body = server.exchange.body()
-    assert await anext(body) == b"one"
-    await asyncio.sleep(0)
-    assert server.asked == 2
-    for _ in range(2):
-        server.may_give.release()
-    assert [piece async for piece in body] == [b"two", b"six"]
-    await asyncio.sleep(0)
-    assert server.asked == 3  # nothing comes behind the last piece
-    await server.exchange.close()
-
-
-async def test_a_piece_that_was_asked_for_is_part_of_what_is_discarded() -> None:
-    """Otherwise the server would wait for somebody to take it, and the caller would never have the last byte of the reply."""
-    server = Server()
-    server.may_give.release()
-    assert await anext(server.exchange.body()) == b"one"
-    for _ in range(2):
-        server.may_give.release()
-    await server.exchange.send({"type": "http.response.start", "status": 400, "headers": []})
-    await server.exchange.send({"type": "http.response.body", "body": b"no", "more_body": False})
-    assert server.pieces == [] and server.exchange.replied
-    assert b"".join(message.get("body", b"") for message in server.replies) == b"no"
-    await server.exchange.close()
-
-
-async def test_a_piece_that_nobody_needs_any_more_is_not_waited_for() -> None:
-    server = Server()
-    server.may_give.release()
-    body = server.exchange.body()
-    assert await anext(body) == b"one"
-    await asyncio.sleep(0)
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await server.exchange.close()
-    await asyncio.wait(others, timeout=30)
-    assert others and all(task.cancelled() for task in others)
-
-
-async def test_a_body_that_stalls_behind_its_first_piece_is_told_from_one_that_comes() -> None:
-    server = Server()
-    server.exchange.stall_seconds = 0.05
-    server.may_give.release()
-    body = server.exchange.body()
-    assert await anext(body) == b"one"
-    with pytest.raises(BodyStalled):
-        await anext(body)
-    await server.exchange.close()
 
 
 def exchange(client: tuple[str, int] | None, server: tuple[str, int] | None, *headers: tuple[bytes, bytes]) -> Exchange:

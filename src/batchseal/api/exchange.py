@@ -80,7 +80,6 @@ class Exchange:
         self.request_id = ""  # The reply carries it if it is not empty.
         self.scope = scope
         self._receive = receive
-        self._coming: asyncio.Future[Message] | None = None  # what was asked for ahead of the server
         self._send = send
         self.max_body_bytes = max_body_bytes
         self.stall_seconds = stall_seconds
@@ -117,7 +116,12 @@ class Exchange:
         while not self._body_complete:
             self._reading = True
             began = loop.time()
-            message = await self._message()
+            try:
+                async with asyncio.timeout(self.stall_seconds):
+                    message = await self._receive()
+            except TimeoutError:
+                self._stalled = True
+                raise BodyStalled(f"nothing arrived for {self.stall_seconds:g} s") from None
             if message["type"] == "http.disconnect":
                 self._note_gone()
                 raise InvalidRequest("the body ended early")
@@ -137,27 +141,8 @@ class Exchange:
                 waited, brought = 0.0, 0
             if self.body_bytes > self.max_body_bytes:
                 raise self.too_large()
-            if not self._body_complete:
-                # The server's threads read and copy the next chunk while this one is read here.
-                self._coming = asyncio.ensure_future(self._receive())
             if chunk:
                 yield chunk
-
-    async def _message(self) -> Message:
-        """The next message of the server while the body is read. Raises BodyStalled."""
-        if self._coming is not None and self._coming.done():
-            return await self._next()
-        try:
-            async with asyncio.timeout(self.stall_seconds):
-                return await self._next()
-        except TimeoutError:
-            self._stalled = True
-            raise BodyStalled(f"nothing arrived for {self.stall_seconds:g} s") from None
-
-    def _next(self) -> Awaitable[Message]:
-        """The next message of the server, which may have been asked for already."""
-        coming, self._coming = self._coming, None
-        return self._receive() if coming is None else coming
 
     @property
     def peer(self) -> str:
@@ -308,7 +293,7 @@ class Exchange:
             async with asyncio.timeout(DISCARD_SECONDS):
                 while dropped <= self.max_body_bytes:
                     async with asyncio.timeout(DISCARD_PAUSE_SECONDS):
-                        message = await self._next()
+                        message = await self._receive()
                     if message["type"] == "http.disconnect":
                         return self._note_gone()
                     dropped += len(message.get("body", b""))
@@ -337,7 +322,7 @@ class Exchange:
             self._watcher = asyncio.get_running_loop().create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
-        while (await self._next())["type"] != "http.disconnect":
+        while (await self._receive())["type"] != "http.disconnect":
             pass
         self._note_gone()
 
@@ -347,9 +332,6 @@ class Exchange:
             self._watcher.cancel()
             # Otherwise the two would refer to each other, and the request stay in memory until the garbage collector runs.
             self._watcher = None
-        if self._coming is not None:
-            self._coming.cancel()
-            self._coming = None
         await self.cleanup.aclose()
 
 

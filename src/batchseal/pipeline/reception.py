@@ -37,9 +37,8 @@ from batchseal.system.futures import in_pool
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# Two windows of documents are in memory at once: a batch that arrives, one that is prepared, and one that is stored.
-WINDOW_BYTES = 4 << 20
-WINDOWS_HELD, BATCHES_HELD = 2, 3
+# A batch also ends where it is as large as memory should see at once.
+BATCH_BYTES = 4 << 20
 # Dirty pages are flushed while the body still arrives, so that the acknowledgement waits for the last of them only.
 FLUSH_BYTES = 32 << 20
 # Operations with at most this many documents are sent to the signer whole, so that it need not read them from the database first.
@@ -49,7 +48,6 @@ log = structlog.get_logger("reception")
 
 # Finds the place of a visible signature in a document: see `placeholder/finder.py`.
 Locate = Callable[[Description, "Buffer"], Awaitable[Description]]
-Results = dict[int, Prepared | Refusal]  # of a preparation, by ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,8 @@ class Received:
 
 
 class Reception:
-    """Stores and prepares the documents of one request. Holds at most two windows of documents in memory. A document that comes
+    """Stores and prepares the documents of one request. Holds at most two batches of documents in memory. A document that comes
     in parts is stored as it comes, and planned and digested from a mapping of the file.
-
-    One batch is prepared while the batch before it is stored, each in a thread of its own. Batches are stored in their order.
 
     Without a `credential` nothing is prepared here, and the signer does it later. The same holds for documents that want a time
     stamp, unless `time_stamp_bytes` says how much room it needs. With `durable` the payload has survived a power cut when
@@ -106,7 +102,7 @@ class Reception:
         durable: bool,
         time_stamp_bytes: int | None = None,
         expected_bytes: int | None = None,
-        window_bytes: int = WINDOW_BYTES,
+        batch_bytes: int = BATCH_BYTES,
         when_stored: Callable[[Sequence[int]], None] = lambda sizes: None,
         locate: "Locate | None" = None,
         syncs: Executor | None = None,
@@ -124,15 +120,13 @@ class Reception:
         self._loop = asyncio.get_running_loop()
         self._syncing: Future[None] | None = None
         self._time_stamp_bytes = time_stamp_bytes
-        self._batch_bytes = WINDOWS_HELD * window_bytes // BATCHES_HELD
+        self._batch_bytes = batch_bytes
         self._when_stored = when_stored
         self._locate = locate
         self._received_at = datetime.now(UTC)
         self._batch: list[ReceivedDocument] = []
         self._bytes_in_batch = 0
-        self._preparing: asyncio.Future[Results] | None = None  # of the last batch that was begun
-        self._working: asyncio.Future[Any] | None = None  # ends when everything that was begun is done
-        self._storing: asyncio.Future[Any] | None = None  # the same as it was before the last batch
+        self._working: asyncio.Future[Any] | None = None
         self._flushing: asyncio.Future[None] | None = None
         self._flushed_bytes = 0
         self._growing: GrowingFrame | None = None  # of the document that comes in parts
@@ -166,7 +160,7 @@ class Reception:
         return self.upload.payload_id
 
     async def take(self, documents: Sequence[ReceivedDocument]) -> None:
-        """Waits while two batches before are still being worked on, which slows the sender of the body down."""
+        """Waits while the batch before is still being stored, which slows the sender of the body down."""
         for document in documents:
             if self._growing is not None:
                 document = await self._grow_up(self._growing, document)
@@ -229,38 +223,20 @@ class Reception:
 
     async def abandon(self) -> None:
         """Leaves no payload behind."""
-        begun = (self._preparing, self._storing, self._working, self._flushing, self._making_place)
-        await asyncio.gather(*filter(None, begun), return_exceptions=True)
+        await asyncio.gather(*filter(None, (self._working, self._flushing, self._making_place)), return_exceptions=True)
         await in_pool(None, self.upload.abandon)
 
     async def _start_batch(self) -> None:
-        """Waits until the batch before is prepared, and the one before that is stored."""
-        for future in (self._preparing, self._storing):
-            if future is not None:
-                await asyncio.shield(future)
+        if self._working is not None:
+            await asyncio.shield(self._working)
         batch, self._batch, self._bytes_in_batch = await self._located(self._batch), [], 0
         grown, self._grown = self._grown, None
         if batch:
-            self._storing = self._working
-            self._preparing = in_pool(self._pool, partial(self._prepare, batch))
-            self._working = asyncio.ensure_future(self._store_prepared(batch, grown, self._preparing, self._storing))
+            self._working = in_pool(self._pool, partial(self._store, batch, grown))
             # The sizes alone: whoever waits for the end of this must not keep the documents.
             sizes = [document.content_bytes for document in batch]
             self._working.add_done_callback(lambda _: self._when_stored(sizes))
         self._flush_ahead()
-
-    async def _store_prepared(
-        self,
-        batch: list[ReceivedDocument],
-        grown: GrowingFrame | None,
-        preparing: asyncio.Future[Results],
-        before: asyncio.Future[Any] | None,
-    ) -> None:
-        """Stores a batch once it is prepared and what came `before` it is stored. Its own task, which nobody cancels."""
-        results = await preparing
-        if before is not None:
-            await before
-        await in_pool(self._pool, partial(self._store, batch, results, grown))
 
     def _flush_ahead(self) -> None:
         unflushed = self.upload.stored_bytes - self._flushed_bytes
@@ -307,14 +283,10 @@ class Reception:
         self._growing.write(part.content)
 
     def _store(
-        self,
-        batch: list[ReceivedDocument],
-        results: Results,
-        grown: GrowingFrame | None = None,
-        *,
-        is_last: bool = False,
+        self, batch: list[ReceivedDocument], grown: GrowingFrame | None = None, *, is_last: bool = False
     ) -> None:
-        """2 store, with what 3 prepare has given. `grown` is the frame of the only document, where the payload has it already."""
+        """2 store and 3 prepare. `grown` is the frame of the only document, where it is in the payload already."""
+        results = self._prepare(batch)
         prepared = [result for result in results.values() if isinstance(result, Prepared)]
         refused = {ordinal: result for ordinal, result in results.items() if isinstance(result, Refusal)}
         if len(self._to_sign) <= HANDED_DOCUMENTS:
@@ -339,10 +311,10 @@ class Reception:
             grown.keep()
         self.upload.append(self._frames.frames(prepared))
 
-    def _prepare(self, batch: list[ReceivedDocument]) -> Results:
-        """3 prepare, for the documents of which the description is known."""
+    def _prepare(self, batch: list[ReceivedDocument]) -> dict[int, Prepared | Refusal]:
+        """By ordinal, for the documents of which the description is known."""
         described = [(d.ordinal, d.description, d.content) for d in batch if d.description is not None]
-        found: Results = {}
+        found: dict[int, Prepared | Refusal] = {}
         if self._credential is not None:
             room = self._time_stamp_bytes
             ready = described if room is not None else [one for one in described if one[1].level is Level.B]
@@ -371,7 +343,7 @@ class Reception:
         Commits the payload too, unless threads of their own do that.
         """
         batch, self._batch = self._batch, []
-        self._store(batch, self._prepare(batch), is_last=True)
+        self._store(batch, is_last=True)
         for ordinal, content_bytes in self._undescribed.items():
             wanted = facts.descriptions[ordinal]
             refusal = self._formats.refusal(wanted)

@@ -28,7 +28,7 @@ KEEPER_BYTES = 20 * MB
 DOCUMENT_BYTES, MOST_DOCUMENTS_BYTES, MOST_DOCUMENTS_SHARE = 1_900, 20_000 * 1_900, 0.1
 # The share of the memory that the processes may use. The kernel needs the rest for page tables, sockets and page cache.
 USABLE = 0.9
-# An upload holds two windows of documents, their base64 and what the allocator keeps: four windows. Rows and buffers are extra.
+# An upload holds two batches of documents, their base64 and what the allocator keeps: four windows. Rows and buffers are extra.
 WINDOWS_HELD, UPLOAD_FIXED_BYTES = 4, 2 * MB
 LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES = 1 * MB, 4 * MB
 # The window is made smaller until so many uploads fit into the memory at the same time.

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 # Parameters of mallopt(3), and their values here.
 M_ARENA_MAX, ARENAS = -8, 2
-M_TRIM_THRESHOLD, FREE_BYTES_KEPT = -1, 8 << 20
+M_TRIM_THRESHOLD, FREE_BYTES_KEPT = -1, 1 << 20
 M_MMAP_THRESHOLD, MAPPED_FROM_BYTES = -3, 1 << 20
 
 
@@ -20,12 +20,10 @@ def share_arenas() -> None:
 
 
 def keep_what_is_used_again() -> None:
-    """Makes a heap keep up to 8 MB of free memory at its end, and take buffers of up to 1 MB from it (mallopt(3)).
+    """Makes a heap keep up to 1 MB of free memory at its end, and take buffers of up to 1 MB from it (mallopt(3)).
 
     By default the C library finds both limits itself, from the largest buffer so far. Where that was one document, it returned
-    the memory of each document and of its reply to the system, and the next request had 130 page faults for them. A batch of a
-    large result is 2.7 MB as it is encoded, and there are two. What grows over the limit is returned but for 128 KB, so that the
-    next batch has a page fault for each 4 KB of it.
+    the memory of each document and of its reply to the system, and the next request had 130 page faults for them.
     """
     with suppress(AttributeError):  # this C library has no mallopt
         library = ctypes.CDLL(None)

@@ -63,7 +63,7 @@ LocateFor = Callable[[str, Description, "Buffer"], Awaitable[Description]]
 
 
 class Acceptance:
-    """`advertised` is the host and port that replies name; `window_bytes` is half of what an upload may hold of its documents.
+    """`advertised` is the host and port that replies name; `window_bytes` is what a batch of documents may hold in memory.
 
     Documents are prepared in threads of `pool`. Those of `store_pool`, which may be the same, wait for the payload store.
     """
@@ -139,7 +139,7 @@ class Acceptance:
             expected_bytes=expected_bytes,
             syncs=self._syncs,
             when_prepared=announce if mode is Mode.SYNC else None,
-            window_bytes=self._window_bytes,
+            batch_bytes=self._window_bytes,
             when_stored=memory.stored,
             locate=partial(self._locate, caller.client_service) if self._locate is not None else None,
             commits=self._store_pool.of(caller.client_service) if self._store_pool is not self._pool else None,
