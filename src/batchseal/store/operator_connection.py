@@ -36,9 +36,9 @@ class Bounds:
     """What one statement for a list looks at, at most, and how long it may take."""
 
     operations: int = 10_000
-    documents: int = 30_000
+    documents: int = 10_000
     """In a search for a part of a name."""
-    failures: int = 20_000
+    failures: int = 12_000
     statement_seconds: float = STATEMENT_SECONDS
 
 

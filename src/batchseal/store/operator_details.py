@@ -88,7 +88,9 @@ class OperatorDetails(OperatorLists):
             records = await connection.fetch(
                 QUERIES["operator_failures"], *walked, client_service, since, until, OPERATIONS_OF_GROUP, GROUPS
             )
-            edge = await connection.fetchrow(QUERIES["operator_failures_edge"], *walked)
+            edge = None
+            if not records or records[0]["looked_at"] == self._bounds.failures:
+                edge = await connection.fetchrow(QUERIES["operator_failures_edge"], *walked)
         groups = tuple(_group(record) for record in records)
         return Failures(groups, edge is not None, edge["created_at"] if edge else None)
 

@@ -27,11 +27,13 @@ WITH failed AS MATERIALIZED (
     SELECT d.operation_id, d.sign_error, d.cause FROM documents d
     WHERE d.sign_error <> 0 AND d.operation_id > $1 AND d.operation_id <= $2 AND d.month BETWEEN $3 AND $4 AND d.status = 3
     ORDER BY d.operation_id DESC LIMIT $5
+), by_operation AS MATERIALIZED (
+    SELECT operation_id, sign_error, cause, count(*) AS documents FROM failed GROUP BY operation_id, sign_error, cause
 )
-SELECT f.sign_error, f.cause, count(*) AS documents, count(DISTINCT f.operation_id) AS operations_count, min(o.created_at) AS first_at,
+SELECT f.sign_error, f.cause, sum(f.documents)::bigint AS documents, count(*) AS operations_count, min(o.created_at) AS first_at,
        max(o.created_at) AS last_at, array_agg(DISTINCT o.client_service) AS client_services,
-       (array_agg(DISTINCT f.operation_id ORDER BY f.operation_id DESC))[1:$9] AS operations
-FROM failed f JOIN operations o ON o.id = f.operation_id
+       (array_agg(f.operation_id ORDER BY f.operation_id DESC))[1:$9] AS operations, (SELECT count(*) FROM failed) AS looked_at
+FROM by_operation f JOIN operations o ON o.id = f.operation_id
 WHERE ($6 = '' OR o.client_service = $6) AND o.created_at BETWEEN $7 AND $8
 GROUP BY f.sign_error, f.cause
 ORDER BY documents DESC, f.sign_error, f.cause LIMIT $10;

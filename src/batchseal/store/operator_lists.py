@@ -41,6 +41,7 @@ COLUMNS = """o.id, o.client_service, o.external_reference, o.mode, o.entry, o.st
 o.documents_total, o.documents_signed, o.documents_failed, o.stored_bytes, o.tries, o.next_try_at, o.instance, o.lease_holder,
 o.lease_until, o.payload_purged, o.purge_asked_at, o.reopened_at, o.held_at"""
 
+WAITING = {OperationStatus.PENDING_EXECUTION, OperationStatus.EXECUTION_ERROR}
 UNEXECUTED = {OperationStatus.PENDING_EXECUTION, OperationStatus.EXECUTION_ERROR, OperationStatus.EXECUTION_FAILED}
 
 
@@ -109,6 +110,8 @@ def walk_of(wanted: OperationFilter, cursor: str | None, bounds: tuple[int, int]
     by_service = bool(wanted.client_service)
     if wanted.is_held and not wanted.reference:
         conditions.add("o.held_at IS NOT NULL")  # an index of few rows
+    elif wanted.statuses and wanted.statuses <= WAITING and not wanted.reference:
+        conditions.add("o.status IN (1, 3)")  # an index of what is not finished, which mostly is little
     elif is_unexecuted and not wanted.reference:
         conditions.add("o.status <> 2")
     elif by_service and not wanted.reference:
