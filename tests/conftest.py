@@ -28,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if held := memory_folder.use_memory():
         config.add_cleanup(partial(memory_folder.end_of, held))
+        # By itself pytest would make three folders there, and the path of a socket has at most 107 bytes.
+        config.option.basetemp = config.option.basetemp or str(held.path / "p")
     settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("busy machine")
 
