@@ -10,51 +10,23 @@ What grows faster than the number of documents shows as milliseconds of a docume
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from harness.held_folder import held_folder
 from harness.invoices import write_invoices
-from harness.service import RunningService, descendants
+from harness.processes import cpu_seconds
+from harness.service import RunningService
 from harness.visible_wishes import visible_long_term
 
 from batchseal.client.batch import BatchBody, Wishes, find_documents
 from batchseal.client.http import Client
 from batchseal.client.seal import seal_batch
 from batchseal.settings.client_services import ClientServices
-
-TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
-
-
-def part_of(command: str) -> str:
-    """Which part of the service a process is, by its command line."""
-    words = command.split("\0")
-    if "postgres" in words[0]:
-        return "database"
-    if "batchseal.sandbox" in words:
-        return "sandbox"
-    if "batchseal.app" in words:
-        return words[words.index("batchseal.app") + 1]
-    return "supervisor"
-
-
-def processor_seconds(pid: int) -> dict[int, tuple[str, float]]:
-    """The part and the processor seconds so far of each process under `pid`, by its id."""
-    found = {}
-    for member, command in [(pid, ""), *descendants(pid)]:
-        try:
-            fields = Path(f"/proc/{member}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        except OSError:
-            continue
-        # The 14th and 15th field of the file, of which two stand before the parenthesis.
-        found[member] = part_of(command), (int(fields[11]) + int(fields[12])) * TICK_SECONDS
-    return found
 
 
 @contextmanager
@@ -91,14 +63,12 @@ def measure(
         ):
             wishes = visible_long_term() if visible and level == "LT" else Wishes("Invoice issued", "Lisboa", level)
             body = BatchBody(documents[:count], f"{level} {count} {time.time_ns()}", "Level cost", wishes)
-            before = processor_seconds(service.process.pid)
+            before = cpu_seconds(service.process.pid)
             result = seal_batch(client, body, folder / "out", lambda *_: None)
             if len(result.signed) != count:
                 raise RuntimeError(f"{len(result.refused)} documents were refused: {result.refused[0].cause}")
-            parts: dict[str, float] = {}
-            for pid, (part, seconds) in processor_seconds(service.process.pid).items():
-                spent = seconds - before.get(pid, (part, 0.0))[1]
-                parts[part] = parts.get(part, 0.0) + spent
+            after = cpu_seconds(service.process.pid)
+            parts = {part: used - before.get(part, 0.0) for part, used in after.items() if ":" not in part}
             if number == 0:  # what each process does once
                 continue
             each = {part: round(1000 * seconds / count, 2) for part, seconds in sorted(parts.items())}
