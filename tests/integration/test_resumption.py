@@ -26,6 +26,7 @@ from batchseal.payloads.interface import PayloadRecord
 from batchseal.payloads.local import LocalPayloads
 from batchseal.payloads.reader import FileReader
 from batchseal.payloads.writer import FileUpload
+from batchseal.signer import queue
 from batchseal.signer.pace import Pace
 from batchseal.store import Store
 from batchseal.system.backoff import Backoff
@@ -298,8 +299,11 @@ async def test_a_disk_that_does_not_sync_costs_no_second_signature(
 async def test_signatures_wait_for_a_database_that_is_away(
     running: Running, monkeypatch: pytest.MonkeyPatch, documents: int, committed: bool
 ) -> None:
-    """They were paid for, and stand nowhere else."""
+    """They were paid for, and stand nowhere else. No lease is reported lost, and the end is told once."""
     away = {"record_outcomes": 2, "finish": 2}
+    told: list[str] = []
+    monkeypatch.setattr(queue, "tell_lost", lambda *_: told.append("lease lost"))
+    monkeypatch.setattr(queue, "tell_end", lambda *_: told.append("ended"))
 
     def failing(name: str) -> None:
         write = getattr(Store, name)
@@ -318,7 +322,9 @@ async def test_signatures_wait_for_a_database_that_is_away(
     failing("finish")
     row = await running.submit("away", CONTENTS[:documents])
     operation, delivered = await running.finished(row.id)
-    assert committed or not away["finish"]
+    assert not away["finish"]
+    await eventually(lambda: told)
+    assert told == ["ended"]
     assert operation.status is OperationStatus.EXECUTED
     assert [bytes(document.segments[0]) for document in delivered] == CONTENTS[:documents]
     assert max(running.double.sent.values()) == 1

@@ -76,6 +76,21 @@ async def test_a_stale_fence_changes_nothing(connect_store: Connect) -> None:
     assert (now.status, now.documents_signed) == (OperationStatus.PENDING_EXECUTION, 0)
 
 
+async def test_who_ended_an_operation_can_hear_so_again(connect_store: Connect) -> None:
+    """The answer to a commit may be lost with its connection."""
+    me = uuid4()
+    store = await connect_store(me)
+    row = await register(store, me, 2)
+    assert (await store.claim_one(row.id, 30)) is not None
+    assert await store.end_under(row.id, 2) is None  # it has not ended yet
+    outcomes = [DocumentOutcome(0, 8_000), DocumentOutcome(1, refusal=REFUSED)]
+    ended = await store.finish(row.id, row.created_at, 2, outcomes)
+    assert ended is not None
+    assert await store.finish(row.id, row.created_at, 2, outcomes) is None
+    assert await store.end_under(row.id, 2) == ended
+    assert await store.end_under(row.id, 1) is None  # the holder before
+
+
 async def test_a_document_ends_once(connect_store: Connect) -> None:
     me = uuid4()
     store = await connect_store(me)

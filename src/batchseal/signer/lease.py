@@ -34,6 +34,8 @@ async def _renew(store: Store, claimed: ClaimedOperation, work: asyncio.Task[Non
         try:
             async with asyncio.timeout(lease_seconds - pause):
                 held = await store.renew(claimed.row.id, claimed.fence, lease_seconds)
+                if not held and await store.end_under(claimed.row.id, claimed.fence) is not None:
+                    return  # the work has ended the operation, and is about to hear so
         except (DatabaseUnavailable, TimeoutError):
             pause /= RENEWALS
         if held:

@@ -385,6 +385,9 @@ class Signing:
                 await asyncio.wait([syncing])
                 retrieve_failure(syncing)
         if work.progress.ended is None:
+            # An earlier commit may have ended the operation although its answer was lost with the connection.
+            work.progress.ended = await written(partial(self._store.end_under, row.id, fence), kept)
+        if work.progress.ended is None:
             raise lease_lost(row)
         if self._known is not None and work.is_signed_as_handed:
             self._known.keep(row.id, work.claimed.documents_digest, work.claimed.fingerprint)

@@ -6,7 +6,7 @@ from uuid import UUID
 from batchseal.store.database import Database
 from batchseal.store.instances import GAP_SECONDS
 from batchseal.store.queries import QUERIES
-from batchseal.store.rows import WAKE_SECONDS, ClaimedOperation, claimed_operation
+from batchseal.store.rows import WAKE_SECONDS, ClaimedOperation, OperationEnd, claimed_operation
 from batchseal.system.crash_sites import crash_site
 
 Ids = Collection[int]
@@ -87,6 +87,15 @@ class Leases:
         async with self._database.connection() as connection:
             renewed = await connection.fetchval(QUERIES["renew"], operation_id, fence, lease_seconds)
             return renewed is not None
+
+    async def end_under(self, operation_id: int, fence: int) -> OperationEnd | None:
+        """How the operation ended, if whoever held it with this fence ended it. None in every other case.
+
+        This is for a writer whose commit happened while the answer to it was lost with the connection.
+        """
+        async with self._database.connection() as connection:
+            record = await connection.fetchrow(QUERIES["end_under"], operation_id, fence)
+            return OperationEnd(*record) if record else None
 
     async def postpone(self, operation_id: int, fence: int, seconds: float) -> bool:
         """Ends a failed try: EXECUTION_ERROR, due in `seconds`. If the fence is stale, changes nothing and returns False."""

@@ -87,6 +87,10 @@ SET lease_holder = NULL, lease_until = NULL, fence = fence + 1
 WHERE lease_holder = $1 AND status IN (1, 3)
 RETURNING id;
 
+-- name: end_under
+-- How an operation ended that was last held with fence $2. No row if it has not ended, or if somebody else held it after that.
+SELECT documents_failed AS failed, finished_at FROM operations WHERE id = $1 AND fence = $2 AND status IN (2, 4);
+
 -- name: give_back
 -- Ends the lease of an operation that is held with fence $2. Nobody writes under this fence any more. Who may claim it now hears so
 -- (notices.py).
