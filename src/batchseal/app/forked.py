@@ -1,24 +1,8 @@
-"""Forks the signer and the workers from the supervisor, which has loaded the code that both of them need.
+"""Forks the signer and the workers from a process that has loaded the code which both of them need."""
 
-What only one of them needs is not loaded here. It would be shared with nobody who uses it, and a process that runs writes to many
-pages of its code, since objects of Python count their references: each of these pages would then be there twice.
-"""
-
-from batchseal.app import __main__ as processes  # first: it keeps out what libraries would load for nothing
-
-# isort: split
-from batchseal.admission import admission, working  # noqa: F401
-from batchseal.audit import chain  # noqa: F401
-from batchseal.formats.pades import long_term, pades  # noqa: F401
-from batchseal.payloads import operation, records, stores  # noqa: F401
-from batchseal.processes import link  # noqa: F401
 from batchseal.processes.forked import Forked, fork
 from batchseal.settings.load import Settings
 from batchseal.settings.sizing import planned
-from batchseal.store import evidence_records, finished, materials  # noqa: F401
-from batchseal.system import expiring, mapped  # noqa: F401
-from batchseal.system.telemetry import meter  # noqa: F401
-from batchseal.upstream import state  # noqa: F401
 
 APPLICATION = "batchseal.app"
 
@@ -28,4 +12,15 @@ def fork_processes(settings: Settings) -> list[Forked]:
     names = ["signer", *["worker"] * planned(settings).workers]
     if settings.hot_folder_enabled:
         names.append("entries")
-    return fork([(APPLICATION, name) for name in names], processes.main)
+    return fork([(APPLICATION, name) for name in names], load, main)
+
+
+def load() -> None:
+    """Loads the code. This process itself, which becomes the supervisor, does not need it."""
+    from batchseal.app import shared_code  # noqa: F401
+
+
+def main() -> None:
+    from batchseal.app.__main__ import main as run_process
+
+    run_process()

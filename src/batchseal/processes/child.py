@@ -50,10 +50,10 @@ class Child:
     async def spawn(self) -> None:
         """Starts the process, which loads its code and then waits for its settings."""
         if self.forked is not None:
-            self.process, self.forked = self.forked, None
-            self.process.begin()
-            self.ready = self.process.ready
-            return
+            forked, self.forked = self.forked, None
+            if await forked.begin():
+                self.process, self.ready = forked, forked.ready
+                return
         self.ready, writing = os.pipe()
         try:
             command = [sys.executable, "-m", self.module, *self.arguments, f"--ready-fd={writing}"]

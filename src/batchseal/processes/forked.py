@@ -1,7 +1,12 @@
-"""Forks children of the supervisor before it does anything else, so that they share the pages of the code that all of them need.
+"""Forks children from a process that loads the code which all of them need, so that they share its pages, and then ends.
 
 A child that is started with `exec` loads its code for itself, and each process has a copy of it. A forked child has the copies of
-its parent until one of them writes to a page. So the first processes of a start are forked (`fork`), and `Child` takes them over.
+its parent until one of them writes to a page. The parent is a template (what Chromium and Android call a zygote), itself forked
+from the supervisor before that does anything else. Once the template has ended, its children belong to the supervisor.
+
+    supervisor ─── template ─┬─ signer        then        supervisor ─┬─ signer
+                             └─ worker                                └─ worker
+
 A process that is started again later is started with `exec`: by then the supervisor has threads, and forking would not be safe.
 """
 
@@ -9,16 +14,68 @@ import asyncio
 import ctypes
 import gc
 import os
+import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from batchseal.system.parent import die_with_parent, take_orphans
+
 # The fields of /proc/self/stat that say where the command line begins and ends (proc(5)), counted behind the name.
 ARGUMENTS_BEGIN, ARGUMENTS_END = 45, 46
+# How long the template may take to load the code. After that the children are started with `exec`.
+LOADING_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The pipes of one child: its settings, and the line that says that it is ready."""
+
+    settings_reading: int
+    settings: int
+    ready: int
+    ready_writing: int
+
+    @classmethod
+    def make(cls) -> "Pipes":
+        return cls(*os.pipe(), *os.pipe())
+
+    @property
+    def of_supervisor(self) -> tuple[int, int]:
+        return self.settings, self.ready
+
+    @property
+    def of_child(self) -> tuple[int, int]:
+        return self.settings_reading, self.ready_writing
+
+
+class Template:
+    """The template as the supervisor sees it: a process that forks the children, says their numbers, and ends."""
+
+    def __init__(self, pid: int, told: int) -> None:
+        self._pid = pid
+        self._told = told
+        self._children: asyncio.Task[list[int]] | None = None
+
+    async def children(self) -> list[int]:
+        """The numbers of the processes that it has forked: fewer than were asked for if it failed or took too long."""
+        if self._children is None:
+            self._children = asyncio.create_task(asyncio.to_thread(self._read))
+        return await asyncio.shield(self._children)
+
+    def _read(self) -> list[int]:
+        if not select.select([self._told], [], [], LOADING_SECONDS)[0]:
+            os.kill(self._pid, signal.SIGKILL)
+        with os.fdopen(self._told) as lines:
+            told = lines.read()
+        os.waitpid(self._pid, 0)
+        take_orphans(takes=False)  # its children are ours by now, and no others are wanted
+        return [int(line) for line in told.split()]
 
 
 @dataclass(slots=True, eq=False)
@@ -28,20 +85,29 @@ class Forked:
     `settings` is the descriptor to write its settings to, `ready` the one to read from that it is ready.
     """
 
-    pid: int
+    template: Template
+    number: int  # among the children of the template
     settings: int
     ready: int
-    handle: int  # pidfd_open(2)
+    pid: int = 0
     returncode: int | None = None
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def begin(self) -> None:
-        """To be called in the event loop that is to notice the end."""
-        asyncio.get_running_loop().add_reader(self.handle, self._reap)
+    async def begin(self) -> bool:
+        """Waits until it was forked. To be called in the event loop that is to notice its end. False if the template failed."""
+        children = await self.template.children()
+        if self.number >= len(children):
+            os.close(self.settings)
+            os.close(self.ready)
+            return False
+        self.pid = children[self.number]
+        handle = os.pidfd_open(self.pid)  # of a process that has ended, too: nobody else waits for it
+        asyncio.get_running_loop().add_reader(handle, self._reap, handle)
+        return True
 
-    def _reap(self) -> None:
-        asyncio.get_running_loop().remove_reader(self.handle)
-        os.close(self.handle)
+    def _reap(self, handle: int) -> None:
+        asyncio.get_running_loop().remove_reader(handle)
+        os.close(handle)
         _, status = os.waitpid(self.pid, 0)
         self.returncode = os.waitstatus_to_exitcode(status)
         self._ended.set()
@@ -70,32 +136,50 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def fork(commands: Sequence[Sequence[str]], main: Callable[[], None]) -> list[Forked]:
-    """Forks a child for each command, a module and its arguments. The child calls `main` with them in `sys.argv`, and exits.
+def fork(commands: Sequence[Sequence[str]], load: Callable[[], object], main: Callable[[], None]) -> list[Forked]:
+    """Forks a template, which calls `load` and forks a child for each command: a module and its arguments.
 
-    What the children are to share must be loaded before. Returns none where forking is not safe, as other threads run, or where
-    the kernel cannot tell their end (before Linux 5.3).
+    The child calls `main` with them in `sys.argv`, and exits. What the children are to share must be loaded by `load` or before.
+    Returns none where forking is not safe, as other threads run, or where the kernel cannot tell the end of a process (before
+    Linux 5.3).
     """
-    if len(os.listdir("/proc/self/task")) > 1 or not has_process_handles():
+    if has_threads() or not has_process_handles():
         return []
     # The garbage collector writes to each object that it examines, and so would copy its page.
     gc.freeze()
-    children: list[Forked] = []
-    for command in commands:
-        reading, settings = os.pipe()
-        ready, writing = os.pipe()
-        pid = os.fork()
-        if not pid:
-            for other in children:
-                for descriptor in (other.settings, other.ready, other.handle):
-                    os.close(descriptor)
-            os.close(settings)
-            os.close(ready)
-            become(command, reading, writing, main)
-        os.close(reading)
-        os.close(writing)
-        children.append(Forked(pid, settings, ready, os.pidfd_open(pid)))
-    return children
+    pipes = [Pipes.make() for _ in commands]
+    told, telling = os.pipe()
+    take_orphans(takes=True)
+    pid = os.fork()
+    if not pid:
+        close(told, *(descriptor for each in pipes for descriptor in each.of_supervisor))
+        number = fork_children(len(commands), load, telling)  # it returns in each child
+        close(*(descriptor for n, each in enumerate(pipes) if n != number for descriptor in each.of_child))
+        become(commands[number], *pipes[number].of_child, main)
+    close(telling, *(descriptor for each in pipes for descriptor in each.of_child))
+    template = Template(pid, told)
+    return [Forked(template, number, each.settings, each.ready) for number, each in enumerate(pipes)]
+
+
+def fork_children(count: int, load: Callable[[], object], telling: int) -> int:
+    """What the template does. Returns in each child, with its number, when the template has ended."""
+    try:
+        die_with_parent()
+        load()
+        gc.freeze()
+        handle = os.pidfd_open(os.getpid())
+        for number in range(0 if has_threads() else count):
+            pid = os.fork()
+            if not pid:
+                os.close(telling)
+                # A process asks the kernel to end it with its parent. That must be the supervisor by then.
+                select.select([handle], [], [])
+                os.close(handle)
+                return number
+            os.write(telling, f"{pid}\n".encode())
+    except Exception:
+        traceback.print_exc()  # the children are started with `exec`, and say what is wrong if they cannot start either
+    os._exit(0)
 
 
 def become(command: Sequence[str], reading: int, writing: int, main: Callable[[], None]) -> NoReturn:
@@ -124,6 +208,10 @@ def show_command(arguments: Sequence[str]) -> None:
         ctypes.memmove(begin, line[: room - 1].ljust(room, b"\0"), room)
 
 
+def has_threads() -> bool:
+    return len(os.listdir("/proc/self/task")) > 1
+
+
 def has_process_handles() -> bool:
     """Whether the kernel tells the end of a process by a descriptor."""
     try:
@@ -131,3 +219,8 @@ def has_process_handles() -> bool:
     except OSError:
         return False
     return True
+
+
+def close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

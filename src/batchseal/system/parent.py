@@ -5,6 +5,7 @@ import os
 import signal
 
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent(number: int = signal.SIGKILL) -> None:
@@ -17,3 +18,11 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the call of prctl, so no signal will come
+
+
+def take_orphans(*, takes: bool) -> None:
+    """Says whether processes below this one become its children when their parent ends (prctl(2)).
+
+    Otherwise they become children of the first process of the system or of the container.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(takes), 0, 0, 0)
