@@ -22,7 +22,7 @@ def test_a_plan_never_promises_more_than_there_is(limit: int, cores: int) -> Non
     assert made.workers >= 1
     assert made.native_threads >= 1
     assert made.uploads_bytes + made.workers * WORKER_BYTES + BASE_BYTES <= limit * MB * 0.9 or made.uploads_bytes == 0
-    assert MB <= made.window_bytes <= 4 * MB
+    assert MB <= made.window_bytes <= 3 * MB
     assert made.upload_bytes >= 4 * made.window_bytes
 
 

@@ -51,8 +51,8 @@ class Budgets:
     temp_bytes: int
     memory_bytes: int
     queued_documents: int
-    upload_bytes: int = 18 << 20  # the most memory that an upload of small documents uses, however long it is
-    window_bytes: int = 4 << 20  # the size of a batch of documents
+    upload_bytes: int = 14 << 20  # the most memory that an upload of small documents uses, however long it is
+    window_bytes: int = 3 << 20  # the size of a batch of documents
     deliveries: int = 64
     document_rows: int = 50_000_000  # 0: no limit
     shares: Shares = DEFAULT_SHARES

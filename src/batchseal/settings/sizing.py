@@ -17,7 +17,7 @@ from batchseal.system.cgroups import available_cores, available_memory
 MB = 1 << 20
 
 # The memory of the supervisor, the signer, the embedded Postgres and a health probe together, and of one worker without an
-# upload. Worker and signer share pages with the supervisor; what is started again after a crash does not.
+# upload. Worker and signer share pages; what is started again after a crash does not.
 BASE_BYTES, WORKER_BYTES = 78 * MB, 42 * MB
 # The process of the hot folders, with what it reads and writes at once beside what an upload books.
 HOT_FOLDERS_BYTES = 48 * MB
@@ -30,7 +30,7 @@ DOCUMENT_BYTES, MOST_DOCUMENTS_BYTES, MOST_DOCUMENTS_SHARE = 1_900, 20_000 * 1_9
 USABLE = 0.9
 # An upload holds two batches of documents, their base64 and what the allocator keeps: four windows. Rows and buffers are extra.
 WINDOWS_HELD, UPLOAD_FIXED_BYTES = 4, 2 * MB
-LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES = 1 * MB, 4 * MB
+LEAST_WINDOW_BYTES, MOST_WINDOW_BYTES = 1 * MB, 3 * MB
 # The window is made smaller until so many uploads fit into the memory at the same time.
 UPLOADS_AT_ONCE = 8
 LEAST_UPLOAD_BYTES = WINDOWS_HELD * LEAST_WINDOW_BYTES + UPLOAD_FIXED_BYTES
