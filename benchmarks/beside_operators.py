@@ -1,0 +1,158 @@
+"""A single synchronous document of 200 KB while five operators use the operator's page, over the same without them.
+
+    python -m benchmarks.beside_operators
+
+P-256 sandbox, one worker, one connection kept open, a pause between requests (low load). Blocks of requests with operators and
+without take turns. An operator has a session, and asks for a page every second, the pages of the navigation in turn; the database
+holds the operations of the benchmark itself. Left out: a database with millions of rows (`make operator-scale` times its
+lists), and what a browser does.
+"""
+
+import argparse
+import http.client
+import json
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+from benchmarks.latency import PAUSE_SECONDS, Single, milliseconds
+from harness.held_folder import held_folder
+from harness.service import RunningService, free_port
+from harness.waiting import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OPERATORS, CLICK_SECONDS = 5, 1.0
+LINK = re.compile(r'<a href="(/[a-z]*)"')
+
+
+class Operator:
+    """Somebody with a session of the operator's page."""
+
+    def __init__(self, port: int, password: str) -> None:
+        self._port, self._cookie = port, ""
+        status, _ = self.ask("POST", "/login", urlencode({"name": "sandbox", "password": password}))
+        if status != 303:
+            raise RuntimeError(f"an operator cannot sign in: {status}")
+        _, page = self.ask("GET", "/")
+        self.paths = list(dict.fromkeys(LINK.findall(page)))
+
+    def ask(self, method: str, path: str, form: str | None = None) -> tuple[int, str]:
+        fields = {"Host": f"127.0.0.1:{self._port}", "Cookie": self._cookie}
+        if form is not None:
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            connection.request(method, path, form, fields)
+            reply = connection.getresponse()
+            page = reply.read().decode()
+        finally:
+            connection.close()
+        if cookies := reply.headers.get_all("set-cookie"):
+            self._cookie = "; ".join(cookie.partition(";")[0] for cookie in cookies)
+        return reply.status, page
+
+    def click(self, ended: threading.Event, first: int) -> None:
+        """Asks for a page every second until the event. Raises RuntimeError for a page that does not come."""
+        ended.wait(first * CLICK_SECONDS / OPERATORS)
+        number = first
+        while not ended.wait(CLICK_SECONDS):
+            status, page = self.ask("GET", self.paths[number % len(self.paths)])
+            if status != 200:
+                raise RuntimeError(f"{self.paths[number % len(self.paths)]}: {status} {page[:500]}")
+            number += 1
+
+
+def use(port: int, password: str) -> None:
+    """What the process of the operators does: it clicks while its standard input is open."""
+    operators = [Operator(port, password) for _ in range(OPERATORS)]
+    ended = threading.Event()
+    threads = [threading.Thread(target=one.click, args=(ended, n)) for n, one in enumerate(operators)]
+    for thread in threads:
+        thread.start()
+    print(len(operators[0].paths), flush=True)
+    sys.stdin.read()
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+
+@contextmanager
+def operators(port: int, password: str) -> "Iterator[int]":
+    """Operators click during the block. Gives the number of pages that they ask for in turn."""
+    command = [sys.executable, "-m", "benchmarks.beside_operators", f"--use={port}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(password + "\n")
+        process.stdin.flush()
+        pages = int(process.stdout.readline() or 0)
+        if pages < 2:
+            raise RuntimeError("the operators found no pages")
+        yield pages
+        process.stdin.close()
+        if process.wait() != 0 or process.stdout.read():
+            raise RuntimeError("an operator did not get a page")
+
+
+def block(single: Single, requests: int) -> list[float]:
+    taken = []
+    for _ in range(requests):
+        time.sleep(PAUSE_SECONDS)
+        taken.append(milliseconds(single.link, single.seal))
+    return taken
+
+
+def measure(rounds: int = 12, requests: int = 150) -> dict[str, float]:
+    """The median of the rounds' ratios, and the medians of all requests in ms."""
+    port = free_port()
+    with (
+        held_folder("bench") as folder,
+        RunningService("--sandbox-credential", "p256", "--workers=1", f"--operator-port={port}") as service,
+        ExitStack() as stack,
+    ):
+        password = service.folder / "temp" / "sandbox" / "operator-password"
+        until(password.exists)
+        single = Single(service, folder)
+        stack.enter_context(single.link.link)
+        block(single, 20)
+        alone, beside, ratios = list[float](), list[float](), list[float]()
+        for number in range(rounds):
+            found = {}
+            for is_beside in (False, True) if number % 2 else (True, False):
+                if is_beside:
+                    with operators(port, password.read_text().strip()):
+                        found[True] = block(single, requests)
+                else:
+                    found[False] = block(single, requests)
+            alone += found[False]
+            beside += found[True]
+            ratios.append(statistics.median(found[True]) / statistics.median(found[False]))
+    return {
+        "single_beside_operators_over_alone": round(statistics.median(ratios), 3),
+        "single_beside_operators_ms": round(statistics.median(beside), 2),
+        "single_without_operators_ms": round(statistics.median(alone), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=12, help="each with a block of both kinds (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=150, help="of a block (default: %(default)s)")
+    parser.add_argument("--use", type=int, metavar="PORT", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.use:
+        use(options.use, sys.stdin.readline().strip())
+    else:
+        print(json.dumps(measure(options.rounds, options.requests), indent=2))
+
+
+if __name__ == "__main__":
+    main()
