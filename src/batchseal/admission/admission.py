@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -105,23 +106,16 @@ class Admission:
 
         Uploads are short, and without this a service with little memory would refuse the second of two that come together.
         """
-        ends, client = time.monotonic() + wait_seconds, ticket.client
+        book, client = partial(ticket.book, temp, memory, queue=True), ticket.client
         try:
-            ticket.book(temp, memory, queue=True)
+            book()
             return
         except NoRoom:
             if self.budgets.memory_bytes <= 0 or not wait_seconds or self._waiting[client] >= self._patience.uploads:
                 raise
         self._waiting[client] += 1
         try:
-            while True:
-                await asyncio.sleep(self._patience.look_seconds)
-                try:
-                    ticket.book(temp, memory, queue=True)
-                    return
-                except NoRoom:
-                    if time.monotonic() > ends:
-                        raise
+            await as_soon_as_there_is_room(book, wait_seconds, self._patience.look_seconds)
         finally:
             self._waiting[client] -= 1
             if not self._waiting[client]:
@@ -132,17 +126,14 @@ class Admission:
 
         If there is none, waits up to DELIVERY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
         """
-        ticket, ends = Ticket(self, client), time.monotonic() + DELIVERY_WAIT_SECONDS
-        while True:
-            try:
-                if not self._may_deliver(client):
-                    raise NoRoom("too many results are being fetched", retry_after_seconds=ROOM_RETRY_SECONDS)
-                ticket.book(0, memory_bytes)
-                break
-            except NoRoom:
-                if time.monotonic() > ends:
-                    raise
-                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+        ticket = Ticket(self, client)
+
+        def book() -> None:
+            if not self._may_deliver(client):
+                raise NoRoom("too many results are being fetched", retry_after_seconds=ROOM_RETRY_SECONDS)
+            ticket.book(0, memory_bytes)
+
+        await as_soon_as_there_is_room(book, DELIVERY_WAIT_SECONDS)
         self._deliveries[client] += 1
 
         def release() -> None:
@@ -288,14 +279,12 @@ class Ticket:
 
         If there is none, waits up to MEMORY_WAIT_SECONDS for other requests to end. Then raises NoRoom.
         """
-        ends = time.monotonic() + MEMORY_WAIT_SECONDS
-        while (short := memory_bytes() - self.memory_bytes) > 0:
-            try:
+
+        def book() -> None:
+            if (short := memory_bytes() - self.memory_bytes) > 0:
                 self.book(0, short)
-            except NoRoom:
-                if time.monotonic() > ends:
-                    raise
-                await asyncio.sleep(MEMORY_LOOK_SECONDS)
+
+        await as_soon_as_there_is_room(book, MEMORY_WAIT_SECONDS)
 
     def keep(self, memory_bytes: int) -> None:
         """Gives back what is reserved beyond `memory_bytes`."""
@@ -324,3 +313,17 @@ class Ticket:
     def _give_back(self) -> None:
         self._ledger.change(-self.temp_bytes, -self.written_bytes, -self.memory_bytes)
         self.temp_bytes = self.memory_bytes = self.written_bytes = 0
+
+
+async def as_soon_as_there_is_room(
+    book: Callable[[], None], seconds: float, look_seconds: float = MEMORY_LOOK_SECONDS
+) -> None:
+    """Calls `book` until it succeeds, for up to `seconds`. Then raises its NoRoom."""
+    ends = time.monotonic() + seconds
+    while True:
+        try:
+            return book()
+        except NoRoom:
+            if time.monotonic() > ends:
+                raise
+        await asyncio.sleep(look_seconds)
