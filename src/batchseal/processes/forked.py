@@ -164,6 +164,7 @@ def fork(commands: Sequence[Sequence[str]], load: Callable[[], object], main: Ca
 def fork_children(count: int, load: Callable[[], object], telling: int) -> int:
     """What the template does. Returns in each child, with its number, when the template has ended."""
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor, as in the children
         die_with_parent()
         load()
         gc.freeze()
@@ -177,7 +178,7 @@ def fork_children(count: int, load: Callable[[], object], telling: int) -> int:
                 os.close(handle)
                 return number
             os.write(telling, f"{pid}\n".encode())
-    except Exception:
+    except BaseException:
         traceback.print_exc()  # the children are started with `exec`, and say what is wrong if they cannot start either
     os._exit(0)
 
