@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -59,47 +60,49 @@ class Operator:
             self._cookie = "; ".join(cookie.partition(";")[0] for cookie in cookies)
         return reply.status, page
 
-    def click(self, ended: threading.Event, first: int) -> None:
-        """Asks for a page every second until the event. Raises RuntimeError for a page that does not come."""
+    def click(self, ended: threading.Event, first: int) -> int:
+        """Asks for a page every second until the event, and returns how many came. Raises RuntimeError for one that does not."""
         ended.wait(first * CLICK_SECONDS / OPERATORS)
-        number = first
+        count = 0
         while not ended.wait(CLICK_SECONDS):
-            status, page = self.ask("GET", self.paths[number % len(self.paths)])
+            path = self.paths[(first + count) % len(self.paths)]
+            status, page = self.ask("GET", path)
             if status != 200:
-                raise RuntimeError(f"{self.paths[number % len(self.paths)]}: {status} {page[:500]}")
-            number += 1
+                raise RuntimeError(f"{path}: {status} {page[:500]}")
+            count += 1
+        return count
 
 
 def use(port: int, password: str) -> None:
-    """What the process of the operators does: it clicks while its standard input is open."""
+    """What the process of the operators does: it clicks while its standard input is open, and says how many pages came."""
     operators = [Operator(port, password) for _ in range(OPERATORS)]
     ended = threading.Event()
-    threads = [threading.Thread(target=one.click, args=(ended, n)) for n, one in enumerate(operators)]
-    for thread in threads:
-        thread.start()
-    print(len(operators[0].paths), flush=True)
-    sys.stdin.read()
-    ended.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(OPERATORS) as pool:
+        clicking = [pool.submit(one.click, ended, number) for number, one in enumerate(operators)]
+        print(len(operators[0].paths), flush=True)
+        sys.stdin.read()
+        ended.set()
+    print(sum(each.result() for each in clicking))
 
 
 @contextmanager
-def operators(port: int, password: str) -> "Iterator[int]":
-    """Operators click during the block. Gives the number of pages that they ask for in turn."""
+def operators(port: int, password: str) -> "Iterator[list[int]]":
+    """Operators click during the block. The list gets how many pages they were given, when it has ended."""
     command = [sys.executable, "-m", "benchmarks.beside_operators", f"--use={port}"]
+    given: list[int] = []
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(password + "\n")
         process.stdin.flush()
-        pages = int(process.stdout.readline() or 0)
-        if pages < 2:
+        if int(process.stdout.readline() or 0) < 2:
             raise RuntimeError("the operators found no pages")
-        yield pages
+        yield given
         process.stdin.close()
-        if process.wait() != 0 or process.stdout.read():
-            raise RuntimeError("an operator did not get a page")
+        said = process.stdout.read()
+    if process.returncode or not said:
+        raise RuntimeError("an operator did not get a page")
+    given.append(int(said))
 
 
 def block(single: Single, requests: int) -> list[float]:
@@ -111,7 +114,7 @@ def block(single: Single, requests: int) -> list[float]:
 
 
 def measure(rounds: int = 12, requests: int = 150) -> dict[str, float]:
-    """The median of the rounds' ratios, and the medians of all requests in ms."""
+    """The median of the rounds' ratios, the medians of all requests in ms, and how many pages the operators were given."""
     port = free_port()
     with (
         held_folder("bench") as folder,
@@ -123,13 +126,14 @@ def measure(rounds: int = 12, requests: int = 150) -> dict[str, float]:
         single = Single(service, folder)
         stack.enter_context(single.link.link)
         block(single, 20)
-        alone, beside, ratios = list[float](), list[float](), list[float]()
+        alone, beside, ratios, pages = list[float](), list[float](), list[float](), 0
         for number in range(rounds):
             found = {}
             for is_beside in (False, True) if number % 2 else (True, False):
                 if is_beside:
-                    with operators(port, password.read_text().strip()):
+                    with operators(port, password.read_text().strip()) as given:
                         found[True] = block(single, requests)
+                    pages += sum(given)
                 else:
                     found[False] = block(single, requests)
             alone += found[False]
@@ -139,6 +143,7 @@ def measure(rounds: int = 12, requests: int = 150) -> dict[str, float]:
         "single_beside_operators_over_alone": round(statistics.median(ratios), 3),
         "single_beside_operators_ms": round(statistics.median(beside), 2),
         "single_without_operators_ms": round(statistics.median(alone), 2),
+        "pages": pages,
     }
 
 

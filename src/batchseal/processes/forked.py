@@ -29,7 +29,7 @@ from batchseal.system.parent import die_with_parent, take_orphans
 # The fields of /proc/self/stat that say where the command line begins and ends (proc(5)), counted behind the name.
 ARGUMENTS_BEGIN, ARGUMENTS_END = 45, 46
 # How long the template may take to load the code. After that the children are started with `exec`.
-LOADING_SECONDS = 30.0
+LOADING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,13 @@ class Template:
         return await asyncio.shield(self._children)
 
     def _read(self) -> list[int]:
-        if not select.select([self._told], [], [], LOADING_SECONDS)[0]:
+        handle = os.pidfd_open(self._pid)
+        if not select.select([handle], [], [], LOADING_SECONDS)[0]:
             os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(handle)
         with os.fdopen(self._told) as lines:
             told = lines.read()
-        os.waitpid(self._pid, 0)
         take_orphans(takes=False)  # its children are ours by now, and no others are wanted
         return [int(line) for line in told.split()]
 
