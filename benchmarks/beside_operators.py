@@ -9,7 +9,6 @@ lists), and what a browser does.
 """
 
 import argparse
-import http.client
 import json
 import re
 import statistics
@@ -20,10 +19,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from benchmarks.latency import PAUSE_SECONDS, Single, milliseconds
 from harness.held_folder import held_folder
+from harness.operator_visitor import Visitor
 from harness.service import RunningService, free_port
 from harness.waiting import until
 
@@ -34,52 +33,35 @@ OPERATORS, CLICK_SECONDS = 5, 1.0
 LINK = re.compile(r'<a href="(/[a-z]*)"')
 
 
-class Operator:
-    """Somebody with a session of the operator's page."""
+def signed_in(port: int, password: str) -> Visitor:
+    visitor = Visitor(port)
+    answer = visitor.sign_in("sandbox", password)
+    if answer.status != 303:
+        raise RuntimeError(f"an operator cannot sign in: {answer.status}")
+    return visitor
 
-    def __init__(self, port: int, password: str) -> None:
-        self._port, self._cookie = port, ""
-        status, _ = self.ask("POST", "/login", urlencode({"name": "sandbox", "password": password}))
-        if status != 303:
-            raise RuntimeError(f"an operator cannot sign in: {status}")
-        _, page = self.ask("GET", "/")
-        self.paths = list(dict.fromkeys(LINK.findall(page)))
 
-    def ask(self, method: str, path: str, form: str | None = None) -> tuple[int, str]:
-        fields = {"Host": f"127.0.0.1:{self._port}", "Cookie": self._cookie}
-        if form is not None:
-            fields["Content-Type"] = "application/x-www-form-urlencoded"
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
-        try:
-            connection.request(method, path, form, fields)
-            reply = connection.getresponse()
-            page = reply.read().decode()
-        finally:
-            connection.close()
-        if cookies := reply.headers.get_all("set-cookie"):
-            self._cookie = "; ".join(cookie.partition(";")[0] for cookie in cookies)
-        return reply.status, page
-
-    def click(self, ended: threading.Event, first: int) -> int:
-        """Asks for a page every second until the event, and returns how many came. Raises RuntimeError for one that does not."""
-        ended.wait(first * CLICK_SECONDS / OPERATORS)
-        count = 0
-        while not ended.wait(CLICK_SECONDS):
-            path = self.paths[(first + count) % len(self.paths)]
-            status, page = self.ask("GET", path)
-            if status != 200:
-                raise RuntimeError(f"{path}: {status} {page[:500]}")
-            count += 1
-        return count
+def click(visitor: Visitor, paths: list[str], ended: threading.Event, first: int) -> int:
+    """Asks for a page every second until the event, and returns how many came. Raises RuntimeError for one that does not."""
+    ended.wait(first * CLICK_SECONDS / OPERATORS)
+    count = 0
+    while not ended.wait(CLICK_SECONDS):
+        path = paths[(first + count) % len(paths)]
+        answer = visitor.get(path)
+        if answer.status != 200:
+            raise RuntimeError(f"{path}: {answer.status} {answer.text[:500]}")
+        count += 1
+    return count
 
 
 def use(port: int, password: str) -> None:
     """What the process of the operators does: it clicks while its standard input is open, and says how many pages came."""
-    operators = [Operator(port, password) for _ in range(OPERATORS)]
+    visitors = [signed_in(port, password) for _ in range(OPERATORS)]
+    paths = list(dict.fromkeys(LINK.findall(visitors[0].get("/").text)))
     ended = threading.Event()
     with ThreadPoolExecutor(OPERATORS) as pool:
-        clicking = [pool.submit(one.click, ended, number) for number, one in enumerate(operators)]
-        print(len(operators[0].paths), flush=True)
+        clicking = [pool.submit(click, one, paths, ended, number) for number, one in enumerate(visitors)]
+        print(len(paths), flush=True)
         sys.stdin.read()
         ended.set()
     print(sum(each.result() for each in clicking))

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness.operator_visitor import PASSWORD
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
-from tests.support.operator_page import PASSWORD, OperatorService
+from tests.support.operator_page import OperatorService
 from tests.support.operator_rows import HOSTILE
 
 PAGES = {

@@ -9,9 +9,10 @@ from contextlib import closing
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from harness.operator_visitor import Answer, Visitor
 from harness.service import free_port
 from harness.waiting import until
-from tests.support.operator_page import Answer, OperatorService, Visitor, operator_service
+from tests.support.operator_page import OperatorService, operator_service
 
 
 @pytest.fixture(scope="module")

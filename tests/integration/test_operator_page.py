@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from harness.invoices import invoice
+from harness.operator_visitor import Visitor, values_of
 from harness.waiting import until
-from tests.support.operator_page import OperatorService, Visitor, add_accounts, operator_service, values_of
+from tests.support.operator_page import OperatorService, add_accounts, operator_service
 from tests.support.operator_rows import HOSTILE, hostile_batch, send
 from tests.support.service import batch
 

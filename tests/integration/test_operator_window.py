@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 from harness.invoices import invoice
+from harness.operator_visitor import Visitor, values_of
 from harness.waiting import until
 from harness.webhook_receiver import FAIL, SECRET, TAKE, WebhookReceiver
-from tests.support.operator_page import OperatorService, Visitor, add_accounts, operator_service, values_of
+from tests.support.operator_page import OperatorService, add_accounts, operator_service
 from tests.support.operator_rows import add_webhook, hold, send
 from tests.support.service import batch, credentials, finished
 

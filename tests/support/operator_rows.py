@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import asyncpg
 from harness.invoices import invoice
+from harness.operator_visitor import Visitor
 from harness.waiting import until
-from tests.support.operator_page import OperatorService, Visitor, add_accounts
+from tests.support.operator_page import OperatorService, add_accounts
 from tests.support.service import batch, credentials, finished, post
 
 T = TypeVar("T")

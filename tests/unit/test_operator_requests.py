@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 import pytest
-from tests.support.operator_page import values_of
+from harness.operator_visitor import values_of
 
 from batchseal.errors import DatabaseUnavailable
 from batchseal.operator.alarm_texts import shown_alarms
