@@ -46,7 +46,7 @@ RUN /opt/tools/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
     && container/slim.sh /opt/batchseal
 
 FROM base
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Batchseal" \
     org.opencontainers.image.description="Seals batches of documents on the premises: only digests leave, to be signed remotely" \

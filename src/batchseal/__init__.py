@@ -1,3 +1,3 @@
 """Batchseal: an on-premise proxy that seals batches of documents with a remote signing service."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
