@@ -72,8 +72,13 @@ cdef extern from "xmlc14n/xmlc14n.h" nogil:
     size_t xmlc14n_held_bytes(const xmlc14n *c)
 
 
+cdef extern from "<stdbool.h>" nogil:
+    # Cython's own bint is an int in C, and a function that returns one is no function that returns a bool.
+    ctypedef bint c_bool "bool"
+
+
 cdef extern from "xmlc14n/digest.h" nogil:
-    ctypedef bint (*sink)(void *context, const uint8_t *data, size_t n) noexcept
+    ctypedef c_bool (*sink)(void *context, const uint8_t *data, size_t n) noexcept
     ctypedef struct xmlc14n_job:
         xmlc14n_text document
         xmlc14n_options options

@@ -160,7 +160,7 @@ cdef class _Canonicaliser:
         xmlc14n_free(self.c)
 
 
-cdef bint take_piece(void *context, const uint8_t *data, size_t n) noexcept with gil:
+cdef c_bool take_piece(void *context, const uint8_t *data, size_t n) noexcept with gil:
     try:
         (<object> context)(PyMemoryView_FromMemory(<char *> data, n, PyBUF_READ))
     except BaseException:
@@ -168,7 +168,7 @@ cdef bint take_piece(void *context, const uint8_t *data, size_t n) noexcept with
     return True
 
 
-cdef bint drop_piece(void *context, const uint8_t *data, size_t n) noexcept nogil:
+cdef c_bool drop_piece(void *context, const uint8_t *data, size_t n) noexcept nogil:
     return True
 
 
