@@ -143,7 +143,7 @@ dist: $(VENV)/.dist $(PAGES)  ## build a release into dist/: the source distribu
 	@$(BIN)/python -m harness.distribution $(ARGS)
 
 .PHONY: dist-test
-dist-test: $(VENV)/.dev $(VENV)/.native  ## install the wheels of dist/ in bare Debian 12 and 13 and seal with them (root; debootstrap, buildah, podman); ARGS="--releases bookworm" for one
+dist-test: $(VENV)/.dev $(VENV)/.native  ## install the wheels of dist/ in bare Debian 12 and 13 and seal with them (root; debootstrap, buildah, podman); ARGS="--releases bookworm" for one, ARGS="--arch arm64" for the source distribution under qemu
 	@$(BIN)/python -m tests.distribution $(ARGS)
 
 .PHONY: openapi

@@ -6,6 +6,7 @@ what needs it, and nothing else. TOOLS is the only list of names and of the pack
 
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,8 @@ JAVA_FOLDER = Path("/usr/share/java")
 # PostgreSQL as Debian has it: an older major version than the one that the service brings.
 OTHER_POSTGRES = Path("/usr/lib/postgresql/15/bin")
 SOFTHSM_MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+# Tells the kernel about qemu where systemd does not.
+REGISTER_ARM64 = "cat /usr/lib/binfmt.d/qemu-aarch64.conf > /proc/sys/fs/binfmt_misc/register"
 # Where administrators' programs are, whatever this account's PATH says.
 SYSTEM_PATH = "/usr/sbin:/sbin"
 
@@ -56,6 +59,18 @@ def fuzzer_runtime() -> str | None:
         return None
     said = subprocess.run([clang, "-print-runtime-dir"], capture_output=True, text=True, check=False).stdout
     return next(map(str, Path(said.strip() or os.devnull).glob("libclang_rt.fuzzer*.a")), None)
+
+
+def arm64_programs(folder: Path = Path("/proc/sys/fs/binfmt_misc")) -> str | None:
+    """What runs programs for arm64 here: the processor, or the entry by which the kernel starts qemu. The flag F lets containers
+    use it, which have no qemu of their own.
+    """
+    if platform.machine() == "aarch64":
+        return "this processor"
+    entry = folder / "qemu-aarch64"
+    lines = entry.read_text("ascii").splitlines() if entry.exists() else []
+    flags = next((line for line in lines if line.startswith("flags:")), "")
+    return str(entry) if "enabled" in lines and "F" in flags.partition(":")[2] else None
 
 
 def deployment_tools() -> str | None:
@@ -113,6 +128,9 @@ TOOLS = {
         program("buildah", "buildah"),
         program("podman", "podman"),
         program("runc", "runc"),
+        Tool(
+            "programs for arm64", f"Debian: qemu-user-static; without systemd as root: {REGISTER_ARM64}", arm64_programs
+        ),
         program("pgbouncer", "pgbouncer"),
         program("haproxy", "haproxy"),
         file(OTHER_POSTGRES / "postgres", "postgresql-15"),

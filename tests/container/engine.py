@@ -48,19 +48,22 @@ def call(*command: str | Path, seconds: float = 120, check: bool = True, folder:
     return result.stdout.strip()
 
 
-def missing_tools() -> str:
-    return missing(TOOLS)
+def missing_tools(*others: str) -> str:
+    return missing((*TOOLS, *others))
 
 
-def ensure_base(release: str = "bookworm", image: str = BASE) -> None:
-    """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources."""
+def ensure_base(release: str = "bookworm", image: str = BASE, arch: str = "") -> None:
+    """A Debian base under the name that the Dockerfile asks for, from this machine's own package sources. `arch` is Debian's name
+    of another processor than this machine's.
+    """
     # Layers are kept between runs. They must not lack what an archive, such as that for security, serves since.
     served = archives()
     if call("podman", "image", "inspect", "-f", '{{index .Labels "archives"}}', image, check=False) == served:
         return
     with tempfile.TemporaryDirectory(prefix="batchseal-base-", dir="/var/tmp") as folder:
         base = Path(folder, "base")
-        call("debootstrap", "--variant=minbase", release, base, *package_source(), seconds=900)
+        other = ("--arch", arch) if arch else ()
+        call("debootstrap", *other, "--variant=minbase", release, base, *package_source(), seconds=1800)
         for path in NOT_SLIM:
             shutil.rmtree(base / path, ignore_errors=True)
             (base / path).mkdir(parents=True)
@@ -71,7 +74,7 @@ def ensure_base(release: str = "bookworm", image: str = BASE) -> None:
             (base / "etc/apt/sources.list").unlink(missing_ok=True)
             text = sources.read_text("utf-8").replace("bookworm", release)
             (base / "etc/apt/sources.list.d" / sources.name).write_text(text, "utf-8")
-        container = call("buildah", "from", "scratch")
+        container = call("buildah", "from", *other, "scratch")
         call("buildah", "copy", "-q", container, base, "/", seconds=300)
         call("buildah", "config", "--cmd", "bash", "--label", f"archives={served}", container)
         call("buildah", "commit", "-q", "--rm", container, image, seconds=300)

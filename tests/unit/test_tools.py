@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,15 @@ def test_a_clang_without_its_fuzzer_runtime_will_not_do(monkeypatch: pytest.Monk
     assert tools.missing(tools.CLANG_FUZZER) == "libclang_rt.fuzzer (Debian: libclang-rt-dev)"
     (runtime / "libclang_rt.fuzzer-x86_64.a").touch()
     assert tools.missing(tools.CLANG_FUZZER) == ""
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="this processor needs no qemu")
+def test_programs_for_arm64_run_in_containers_only_by_an_enabled_entry_with_the_flag_f(tmp_path: Path) -> None:
+    assert tools.arm64_programs(tmp_path) is None
+    entry = tmp_path / "qemu-aarch64"
+    for state, flags, runs in (("enabled", "POF", True), ("enabled", "PO", False), ("disabled", "POF", False)):
+        entry.write_text(f"{state}\ninterpreter /usr/bin/qemu\nflags: {flags}\noffset 0\n")
+        assert (tools.arm64_programs(tmp_path) is not None) is runs
 
 
 def test_what_belongs_together_is_known() -> None:
