@@ -12,7 +12,7 @@ from harness.hot_folders import CLIENT, Folders, below, left_over, put
 from tests.support.hot_folders import SigningDouble
 from tests.support.power_cut import PowerCut
 
-from batchseal.entries import files
+from batchseal.entries import files, publishing
 from batchseal.entries.asked import Asking
 from batchseal.entries.batch import BatchRun
 from batchseal.entries.claims import Batch, batches
@@ -218,3 +218,28 @@ def test_a_folder_that_loses_what_we_keep_in_it_is_still_leased_under_the_same_n
     shutil.rmtree(folders.input / ".batchseal")
     place.claim(seen(folders))
     assert place.identity() == before
+
+
+@pytest.mark.parametrize("which", ["output", "backup"])
+def test_nothing_is_left_in_a_folder_that_was_away_when_its_batch_ended(
+    which: str, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = getattr(folders, which)
+    away = place.with_name("away")
+    stalled: Callable[..., float] = BatchRun._stalled
+    said = list[str]()
+
+    def take_away(site: str) -> None:
+        if site == "files-kept" and not said:
+            place.rename(away)
+
+    def bring_back(self: BatchRun, problem: OSError) -> float:
+        said.append(str(problem.filename))
+        away.rename(place)
+        return stalled(self, problem)
+
+    monkeypatch.setattr(publishing, "crash_site", take_away)
+    monkeypatch.setattr(BatchRun, "_stalled", bring_back)
+    asyncio.run(go_on(folders, SigningDouble()))
+    assert said == [str(place)]
+    judge(folders, {"a.bin": b"one", "deep/b.bin": b"two"})

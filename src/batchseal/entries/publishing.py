@@ -371,6 +371,11 @@ class Publisher:
         self._require_lease()
         crash_site("files-kept")
         self._published.keep(self._batch.root, results_of(self._notes.drafts.values()))
+        # A folder that is away would bring the folder of the drafts back with it, which nobody would remove then. All are asked
+        # before the first is changed, since a batch that is tried again takes what is missing for taken away.
+        for folder in self._folders.values():
+            with folder.open():
+                pass
         for folder in self._folders.values():
             folder.forget(self._batch)
         self._batch.remove()

@@ -172,8 +172,9 @@ class Publishing:
         self._publisher.keep_originals({number: self._claimed[number].path for number in part})
 
     def _text(self, number: int, cause: str, operation: OperationRow | None) -> bytes:
+        name = shown(self._claimed[number].path, 4000)
         lines = [
-            f"{shown(self._claimed[number].path, 4000)} was not signed.",
+            f"{name} came back, and was not signed again." if cause == OWN_RESULT else f"{name} was not signed.",
             "",
             f"Cause: {cause}",
             f"Client service: {self._context.client_service}",
