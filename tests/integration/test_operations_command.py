@@ -14,6 +14,7 @@ import pytest
 from tests.support.operators import ended, registered
 
 from batchseal.cli import main
+from batchseal.commands.operating.output import table
 from batchseal.store import Store
 from batchseal.store.backups import HeldOperations
 
@@ -75,6 +76,13 @@ def test_list_and_show(ids: list[int], run: Callable[..., tuple[int, str, str]])
         ["ERROR_SIGNING", "SIGNED", "SIGNED"],
     )
     assert run("show", str(ids[3] + 9))[0] == 1
+    assert len(run("list", "--mode=hot_folder")[1].splitlines()) == 1
+
+
+def test_only_what_stands_before_other_columns_is_cut() -> None:
+    long = "a long cause, " * 20
+    head, row = table(("NAME", "CAUSE"), [(long, long)]).splitlines()
+    assert head.split() == ["NAME", "CAUSE"] and "…" in row and row.endswith(long.rstrip())
 
 
 def test_retry_cancel_and_purge(ids: list[int], run: Callable[..., tuple[int, str, str]]) -> None:

@@ -240,6 +240,20 @@ async def test_a_test_event_is_sent_at_once_and_switches_on(house: House, capsys
         await house.command("test", "B")
 
 
+async def test_a_test_that_its_flags_do_not_allow_sends_nothing(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house.flags.remove("--webhook-hosts=127.0.0.1")
+    with WebhookReceiver() as receiver:
+        write(house.folder, receiver.url)
+        assert await house.command("test", "A") == 1
+        said = capsys.readouterr().err
+        assert "nothing was sent" in said and "--webhook-hosts" in said and "serve" in said
+        assert not receiver.deliveries
+        await house.command("list")
+        assert "not used by a service with the flags of this command" in capsys.readouterr().out
+
+
 async def _is_off(house: House) -> bool:
     return (await house.table.endpoints()).get("A") is not None
 

@@ -83,6 +83,30 @@ def test_the_container_has_another_name_than_the_one_that_is_kept(
     assert "--name=batchseal" in shlex.split(new.replace("\\\n", " ")) and "signstash" not in new
 
 
+def test_the_new_line_has_a_name_and_the_memory_as_it_stood_there(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    _, _, new = checked(capsys, tmp_path, "docker run -m 4g -p 8081:8080 i")
+    assert {"--name=batchseal", "--memory=4g"} <= set(shlex.split(new.replace("\\\n", " ")))
+
+
+def test_an_address_for_jdbc_is_none_of_this_service(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, said, _ = checked(capsys, tmp_path, "docker run i --database.url=jdbc:postgresql://u:HIDDEN@db/x")
+    assert code == 1 and "HIDDEN" not in repr(said)
+    assert has(said["missing"], "--database.url", "postgresql://USER:PASSWORD@HOST/NAME")
+
+
+@pytest.mark.parametrize("flag", ["", "--hot.folder.enabled=true"])
+def test_hot_folders_that_nothing_switches_on_are_said(
+    flag: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, work: Path
+) -> None:
+    services = {"A": {"secret": "a secret of some length", "inputFolder": "/hot/in", "outputFolder": "/hot/out"}}
+    (work / "client-services-config.json").write_text(json.dumps(services))
+    _, said, _ = checked(capsys, tmp_path, f"docker run i {flag}", f"--work-folder={work}")
+    assert has(said["changes"], "user 10001", "write", "must not watch")
+    assert has(said["changes"], "not switched on") != bool(flag)
+
+
 def test_what_a_bare_line_lacks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, said, _ = checked(capsys, tmp_path, "docker run --memory 256m image")
     missing = said["missing"]
@@ -137,7 +161,7 @@ def test_the_work_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path, wor
     assert has(said, "the client services in", "(2)") and has(said, "short: A") and has(said, "2 files wait", "of A")
     assert has(said, "must not lie in each other", "inputFolder of A and outputFolder of A")
     assert has(said, "signstash.mv.db", "migrate references") and has(said, "not read here: notes.txt")
-    assert has(said, "missing", "user 10001 cannot read", "client-services-config.json")
+    assert has(said, "missing", "user 10001 cannot read", f"chmod o+rX {work}/client-services-config.json")
     assert has(said, "hot folders of B")
 
 

@@ -179,8 +179,8 @@ async def marked(settings: "Settings", read: "Sequence[TakenReference]", *, dry_
             some = read[start : start + REFERENCES_AT_ONCE]
             done += await table.taken(some) if dry_run else await table.mark(some)
     if dry_run:
-        return f"{len(read)} references: {done} are taken already, the others would be marked"
-    return f"{len(read)} references: {done} marked as taken, the others were taken already"
+        return f"{len(read)} references: {done} are taken already, {len(read) - done} would be marked"
+    return f"{len(read)} references: {done} marked as taken, {len(read) - done} were taken already"
 
 
 # --- contract ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ What client services are told of by their webhooks.
                    answered. A webhook that is off, since its receiver answered 410, is on again if it takes the event
 
 The database is that of --database-url, or that of the service which uses --temp-folder, whether it runs or not. What is
-to be sent again is sent by the service, as soon as it runs."""
+to be sent again is sent by the service, as soon as it runs. Give list and test the flags about webhooks that `serve` has,
+such as --webhook-hosts: they say which webhooks are used."""
 
 EXIT_CODES = "Exit code: 0 if it is done, 1 if no event was found or a test was not accepted, 2 for wrong use."
 USAGE = """batchseal webhooks list [--client-service ID] [--state STATE] [--operation N] [--limit N] [--FLAG=VALUE]...
@@ -110,7 +111,7 @@ def described_webhook(
         return f"webhook of {name}: not in the configuration that this command reads"
     state = "on"
     if refusal := refusal_of(webhook, settings.webhook_hosts, allow_http=settings.webhook_allow_http):
-        state = f"not used: {refusal}"
+        state = f"not used by a service with the flags of this command: {refusal}"
     elif name not in endpoints:
         state = "not known to the service yet"
     elif off_since := endpoints[name]:
@@ -153,11 +154,15 @@ async def test(settings: Settings, name: str) -> int:
     from batchseal.notify.duty import receivers_of
     from batchseal.notify.event import TEST, as_id, encoded
     from batchseal.notify.signing import signed_headers
+    from batchseal.settings.webhooks import refusal_of
 
     service = configured(settings).get(name)
     if service is None or service.webhook is None:
         raise ConfigurationError(f"client service {name!r} has no webhook in {settings.services_file}")
     webhook = service.webhook
+    if refusal := refusal_of(webhook, settings.webhook_hosts, allow_http=settings.webhook_allow_http):
+        complain(f"nothing was sent: {refusal}; give this command the flags that `serve` has")
+        return 1
     body = encoded(TEST, datetime.now(UTC), {"clientService": name})
     headers = signed_headers(as_id(uuid4()), body, webhook.keys, time.time())
     receivers = receivers_of(settings)

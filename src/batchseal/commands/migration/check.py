@@ -70,7 +70,7 @@ def check_line(line: DockerLine, report: Report) -> None:
     else:
         report.add(Kind.CARRIES_OVER, f"--memory of {line.memory_bytes >> 20} MiB, from which all sizes follow")
     if line.option("--stop-timeout") is None:
-        report.add(Kind.CHANGES, f"docker kills a container 10 s after a stop: add --stop-timeout={STOP_SECONDS}")
+        report.add(Kind.CHANGES, f"docker kills a container 10 s after a stop: --stop-timeout={STOP_SECONDS} is added")
     if line.option("--user") not in (None, str(USER), f"{USER}:{USER}"):
         report.add(Kind.CHANGES, f"--user={line.option('--user')}: the image runs as user {USER}, and needs no other")
     if name := line.option("--name"):
@@ -132,6 +132,11 @@ def _say_setting(flag: str, name: str, value: str, report: Report) -> None:
         report.add(Kind.CHANGES, f"{flag}: leave it out; it deletes everything at a start, and acts once")
     elif OPTIONS[name].metadata["help"].startswith(NOT_AVAILABLE):
         report.add(Kind.MISSING, f"{flag}: {OPTIONS[name].metadata['help']}")
+    elif name in ("database_url", "database_owner_url") and value.startswith("jdbc:"):
+        report.add(
+            Kind.MISSING,
+            f"{flag}: a JDBC address; write it as postgresql://USER:PASSWORD@HOST/NAME, with an empty database of its own",
+        )
     else:
         secret = not OPTIONS[name].repr
         report.add(
@@ -177,12 +182,21 @@ def check_folder(found: WorkFolder, report: Report) -> None:
             f"secrets that can be guessed, since they are short: {some}; give these client services longer ones",
         )
     for place in found.closed:
-        report.add(Kind.MISSING, f"user {USER} cannot read {place}: chmod o+rX, or chown {USER}")
+        report.add(Kind.MISSING, f"user {USER} cannot read {place}: chmod o+rX {place}, or chown {USER} {place}")
     is_there = not OPTIONS["hot_folder_enabled"].metadata["help"].startswith(NOT_AVAILABLE)
     for name, folders in found.hot_folders.items():
         listed = ", ".join(f"{key} {path}" for key, path in folders.items())
         kind = Kind.CARRIES_OVER if is_there else Kind.MISSING
         report.add(kind, f"hot folders of {name}: {listed}" + ("" if is_there else f" ({NOT_AVAILABLE})"))
+    if found.hot_folders:
+        report.add(
+            Kind.CHANGES,
+            f"hot folders: user {USER} must be able to write to them, and the original must not watch them any more",
+        )
+        if report.settings is not None and not report.settings.hot_folder_enabled:
+            report.add(
+                Kind.CHANGES, "hot folders are not switched on by the command line: --hot.folder.enabled=true does"
+            )
     for pair in overlapping(found.hot_folders):
         report.add(Kind.MISSING, f"hot folders must not lie in each other: {pair}")
     for name, count in found.waiting.items():
@@ -203,11 +217,11 @@ def check_folder(found: WorkFolder, report: Report) -> None:
 
 def new_line(line: DockerLine) -> str:
     """The command line that starts this service in place of the original. Secrets do not appear in it."""
-    words = [f"--name={CONTAINER}" if word.startswith("--name=") else word for word in line.options]
+    words = [f"--name={CONTAINER}", *(word for word in line.options if not word.startswith("--name="))]
     if line.option("--stop-timeout") is None:
         words.append(f"--stop-timeout={STOP_SECONDS}")
     if line.memory_bytes is not None:
-        words.append(f"--memory={line.memory_bytes}")
+        words.append(f"--memory={line.memory}")
     for one in line.mounts:
         source = "batchseal-data" if one.target.rstrip("/") == TEMP else one.source
         kind = "bind" if source.startswith("/") else "volume"

@@ -65,6 +65,7 @@ class DockerLine:
     ports: list[tuple[str, str]] = field(default_factory=list)  # on the host, in the container
     environment: dict[str, str] = field(default_factory=dict)
     environment_files: list[str] = field(default_factory=list)
+    memory: str = ""  # as it stood there
     memory_bytes: int | None = None
     options: list[str] = field(default_factory=list)
 
@@ -132,7 +133,7 @@ def _take(name: str, value: str, line: DockerLine) -> None:
     elif name == "--env-file":
         line.environment_files.append(value)
     elif name == "--memory":
-        line.memory_bytes = _bytes(value)
+        line.memory, line.memory_bytes = value, _bytes(value)
     else:
         line.options.append(f"{name}={value}")
 

@@ -13,7 +13,7 @@ STATUSES = {
     "executed": OperationStatus.EXECUTED,
     "failed": OperationStatus.EXECUTION_FAILED,
 }
-MODES = {"async": Mode.ASYNC, "sync": Mode.SYNC}
+MODES = {"async": Mode.ASYNC, "sync": Mode.SYNC, "hot_folder": Mode.HOT_FOLDER}
 SPANS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
@@ -27,7 +27,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--status", action="append", default=[], choices=STATUSES, help="in this state; may be given several times"
     )
-    group.add_argument("--mode", choices=MODES, help="asynchronous or synchronous ones")
+    group.add_argument("--mode", choices=MODES, help="asynchronous or synchronous ones, or those of hot folders")
     group.add_argument(
         "--since", type=moment, metavar="TIME", help="registered then or later: 2026-11-30, or 2026-11-30T14:00 (UTC)"
     )

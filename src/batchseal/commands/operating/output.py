@@ -88,8 +88,8 @@ def write_csv(file: TextIO, lines: Sequence[OperationLine], *, head: bool) -> No
 
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of text. What others sent is shown without control characters, and cut where it is long."""
-    shown = [[_cell(text) for text in row] for row in (names, *rows)]
+    """A table of text. What others sent is shown without control characters, and cut where it is long; its last column is not."""
+    shown = [[*map(_cell, row[:-1]), printable(row[-1])] for row in (names, *rows)]
     widths = [max(len(row[at]) for row in shown) for at in range(len(names))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in shown
