@@ -49,4 +49,4 @@ def test_the_commands_of_a_page_run(page: str, trial: Trial) -> None:
 
 
 def test_the_pages_with_commands_are_those_that_should_have_some() -> None:
-    assert {"interface.md", "hot-folders.md", "backup.md", "operating.md", "switching.md"} <= set(OTHERS)
+    assert {"interface.md", "hot-folders.md", "webhooks.md", "backup.md", "operating.md", "switching.md"} <= set(OTHERS)

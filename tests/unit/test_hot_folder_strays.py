@@ -25,6 +25,7 @@ from batchseal.entries.threads import Threads
 from batchseal.intake.schema import Limits
 from batchseal.operation import ContentType
 from batchseal.signature import NO_DEFAULTS
+from batchseal.system.backoff import Backoff
 
 
 @pytest.fixture
@@ -226,20 +227,19 @@ def test_nothing_is_left_in_a_folder_that_was_away_when_its_batch_ended(
 ) -> None:
     place = getattr(folders, which)
     away = place.with_name("away")
-    stalled: Callable[..., float] = BatchRun._stalled
-    said = list[str]()
+    pauses = list[int]()
 
     def take_away(site: str) -> None:
-        if site == "files-kept" and not said:
+        if site == "files-kept" and not pauses:
             place.rename(away)
 
-    def bring_back(self: BatchRun, problem: OSError) -> float:
-        said.append(str(problem.filename))
+    def bring_back(_: Backoff, failures: int) -> float:
+        pauses.append(failures)
         away.rename(place)
-        return stalled(self, problem)
+        return 0.0
 
     monkeypatch.setattr(publishing, "crash_site", take_away)
-    monkeypatch.setattr(BatchRun, "_stalled", bring_back)
+    monkeypatch.setattr(Backoff, "pause_seconds", bring_back)
     asyncio.run(go_on(folders, SigningDouble()))
-    assert said == [str(place)]
+    assert pauses == [1]
     judge(folders, {"a.bin": b"one", "deep/b.bin": b"two"})
