@@ -1,5 +1,6 @@
 """The tables of a new embedded database are made before it is copied to the disk."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from batchseal.postgres import EmbeddedPostgres
 from batchseal.postgres.memory import MEMORY, memory_prefix
 from batchseal.processes.first_schema import FirstSchema
 from batchseal.store.migrations import migration_files
+from batchseal.system.waits import Patience
 
 
 class Fails(FirstSchema):
@@ -31,6 +33,23 @@ class Noted(FirstSchema):
     async def end(self) -> None:
         await super().end()
         self.ended += 1
+
+
+class Slow(FirstSchema):
+    """Moves the clock of the event loop by 400 seconds, once while the files are made and once while the tables are."""
+
+    def pass_time(self) -> None:
+        loop = asyncio.get_running_loop()
+        clock = loop.time
+        loop.time = lambda: clock() + 400  # type: ignore[method-assign]
+
+    async def begin(self) -> None:
+        await super().begin()
+        self.pass_time()
+
+    async def make_tables(self, owner_dsn: str) -> None:
+        self.pass_time()
+        await super().make_tables(owner_dsn)
 
 
 async def applied(server: EmbeddedPostgres) -> list[int] | None:
@@ -70,6 +89,13 @@ async def test_where_they_cannot_be_made_the_database_starts_without(service_fol
     server = EmbeddedPostgres(service_folder, tables=Fails())
     await server.start()
     assert await applied(server) is None
+    await server.stop()
+
+
+async def test_each_part_of_a_new_database_has_the_whole_time_of_an_attempt(service_folder: Path) -> None:
+    server = EmbeddedPostgres(service_folder, patience=Patience(600, attempts=1), tables=Slow())
+    await server.start()
+    assert await applied(server) == [number for number, _, _ in migration_files()]
     await server.stop()
 
 

@@ -27,7 +27,7 @@ from batchseal.postgres.launch import Launch, kill, run_once
 from batchseal.postgres.memory import MEMORY, is_memory, memory_prefix
 from batchseal.system.cgroups import available_memory
 from batchseal.system.disk import sync
-from batchseal.system.waits import Patience, in_attempts, said_when_long
+from batchseal.system.waits import Patience, in_attempts, said_when_long, still_at_work
 
 # The service connects as ROLE, which owns nothing. OWNER owns the tables and applies the migrations.
 ROLE = DATABASE = "batchseal"
@@ -112,9 +112,12 @@ async def made_in_memory(
             if tables is not None:
                 await tables.begin()
             await initialize(made, launch)
+            # Each part has the whole time of an attempt: a slow processor needs more for all of them together.
+            still_at_work()
             if tables is not None:
                 async with running_on(made, launch) as socket:
                     await tables.make_tables(dsn_of(socket, OWNER, DATABASE))
+                still_at_work()
             await run_on_trees("copy", made, half)
     except (OSError, ConfigurationError, DatabaseUnavailable):
         # Somebody else may have filled the memory meanwhile. A fault of the programs shows again on the disk.
